@@ -1,0 +1,1 @@
+"""The public front server: forwards to the active slot, serves static files, switches slots in-process."""

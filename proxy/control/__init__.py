@@ -1,0 +1,1 @@
+"""The supervisor: processes, the admin API, durable state."""

@@ -1,0 +1,1 @@
+"""Decisions without I/O: no socket, no file, no clock of its own."""

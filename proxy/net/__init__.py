@@ -1,0 +1,1 @@
+"""Sockets of one worker process: client and backend connections, and what joins them."""

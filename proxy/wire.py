@@ -1,0 +1,220 @@
+"""The admin API's requests and responses, frozen. The deployer imports this module and nothing else of the proxy.
+
+Field names are the JSON names. Times of day are Unix seconds, durations are seconds (`*_ms`: milliseconds);
+requests also accept durations as text (`"5s"`). Requests refuse unknown fields; responses ignore them, so that
+an older deployer can read a newer proxy.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from proxy.units import Duration, PositiveDuration, Size
+
+__all__ = [
+    "AppStatus",
+    "BackendStatus",
+    "Duration",
+    "Event",
+    "Inflight",
+    "InflightExchange",
+    "PositiveDuration",
+    "Problem",
+    "ReleaseProgress",
+    "ReleaseStep",
+    "Size",
+    "SlotStatus",
+    "SlotUpdate",
+    "Status",
+    "SwitchReport",
+    "SwitchRequest",
+    "WorkerStatus",
+]
+
+SlotName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+BackendAddress = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")]
+Health = Literal["up", "down", "unknown"]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Response(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+# --- switching -----------------------------------------------------------------------------------------------
+
+
+class SwitchRequest(_Request):
+    """Body of `POST /v1/apps/{app}/switch`."""
+
+    to: SlotName
+    expect_active: SlotName | None = Field(None, description="409 when another slot is active")
+    hold: PositiveDuration = Field(5.0, description="longest time that new requests may wait for the switch")
+    drain: Duration = Field(30.0, description="time for the old slot's exchanges to end before they are cut")
+    force: bool = Field(False, description="switch even to a slot without a healthy backend")
+
+
+class SwitchReport(_Response):
+    """What a switch did. `drained` false means that exchanges were cut at the deadline, or tunnels were left."""
+
+    app: str
+    from_slot: str = Field(alias="from")
+    to: str
+    epoch: int = Field(description="number of switches of this app so far, this one included")
+    workers: int
+    hold_ms: float = Field(description="longest time that a worker held new requests")
+    held: int = Field(description="requests that waited in the gate")
+    in_flight: int = Field(description="exchanges on the old slot at the switch")
+    barrier_sessions: int = Field(description="sessions that had an exchange on the old slot at the switch")
+    drained: bool
+    drain_ms: float
+    cut: tuple[InflightExchange, ...] = Field((), description="exchanges ended at the drain's deadline")
+    tunnels: int = Field(description="tunnels on the old slot at the switch")
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+# --- what is --------------------------------------------------------------------------------------------------
+
+
+class InflightExchange(_Response):
+    """One outstanding exchange."""
+
+    id: str = Field(description="the request id, as in X-Request-Id and the access log")
+    slot: str
+    method: str
+    path: str
+    age_ms: float
+    bytes: int = Field(description="bytes of the response sent so far")
+    client: str
+    worker: int
+    tunnel: bool = False
+
+
+class Inflight(_Response):
+    """Answer of `GET /v1/apps/{app}/inflight`, oldest first; `truncated` when there were more than are listed."""
+
+    exchanges: tuple[InflightExchange, ...]
+    truncated: bool = False
+
+
+class BackendStatus(_Response):
+    address: str
+    health: Health
+    since: float = Field(description="when the health last changed")
+    last_error: str | None = None
+    in_flight: int = 0
+
+
+class SlotStatus(_Response):
+    name: str
+    active: bool
+    backends: tuple[BackendStatus, ...]
+    in_flight: int = Field(description="exchanges outstanding, tunnels included")
+    tunnels: int
+    requests: int = Field(description="exchanges ended since the proxy started")
+    static_root: str | None = None
+    release: str | None = Field(None, description="what the deployer said runs there")
+
+
+class AppStatus(_Response):
+    name: str
+    active: str
+    epoch: int
+    held: int
+    switching: bool
+    slots: tuple[SlotStatus, ...]
+    release: ReleaseProgress | None = None
+
+    def slot(self, name: str) -> SlotStatus:
+        """The slot of that name; KeyError when the app has none."""
+        for slot in self.slots:
+            if slot.name == name:
+                return slot
+        raise KeyError(name)
+
+
+class WorkerStatus(_Response):
+    id: int
+    pid: int
+    state: Literal["starting", "ready", "draining", "lost"]
+    connections: int
+    requests: int
+    rss_bytes: int
+    started: float
+
+
+class Status(_Response):
+    """Answer of `GET /v1/status`."""
+
+    version: str
+    pid: int
+    started: float
+    config: str = Field(description="path of the configuration file")
+    listen: tuple[str, ...]
+    ready: bool
+    not_ready: tuple[str, ...] = Field((), description="why not, one sentence each")
+    workers: tuple[WorkerStatus, ...]
+    apps: tuple[AppStatus, ...]
+
+    def app(self, name: str) -> AppStatus:
+        """The app of that name; KeyError when the proxy has none."""
+        for app in self.apps:
+            if app.name == name:
+                return app
+        raise KeyError(name)
+
+
+# --- what changes it --------------------------------------------------------------------------------------------
+
+
+class SlotUpdate(_Request):
+    """Body of `PUT /v1/apps/{app}/slots/{slot}`; what is absent stays as it is."""
+
+    backends: tuple[BackendAddress, ...] | None = None
+    static_root: str | None = None
+    release: str | None = None
+
+
+class ReleaseStep(_Request):
+    name: str
+    state: Literal["waiting", "running", "done", "failed", "undone", "skipped"]
+    seconds: float | None = None
+    detail: str | None = None
+
+
+class ReleaseProgress(_Request):
+    """Body of `POST /v1/apps/{app}/releases/current`: the deployer tells how its release is going."""
+
+    release: str
+    state: Literal["running", "done", "failed", "undone"]
+    started: float
+    steps: tuple[ReleaseStep, ...] = ()
+    message: str | None = None
+
+
+class Event(_Response):
+    """One server-sent event's data of `GET /v1/events`."""
+
+    time: float
+    type: str = Field(description="switch, drain, health, worker, release or reload")
+    app: str | None = None
+    message: str
+
+
+class Problem(_Response):
+    """RFC 9457 problem document: the body of every error answer, as application/problem+json."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = ""
+
+
+SwitchReport.model_rebuild()
+AppStatus.model_rebuild()
