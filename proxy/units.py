@@ -28,24 +28,24 @@ _BYTES: Final = {
 def parse_duration(value: object) -> object:
     """`"1.5s"` -> `1.5` (seconds). A plain number is seconds. Raises ValueError for other text."""
     if isinstance(value, bool):
-        raise ValueError("a duration is needed, such as 10s, 250ms or 5m")
+        raise ValueError("a duration such as 10s, 250ms or 5m")
     if not isinstance(value, str):
         return value
     match = _DURATION.fullmatch(value.strip())
     if match is None:
-        raise ValueError("a duration is needed, such as 10s, 250ms or 5m")
+        raise ValueError("a duration such as 10s, 250ms or 5m")
     return float(match[1]) * _SECONDS[match[2]]
 
 
 def parse_size(value: object) -> object:
     """`"32KiB"` -> `32768` (bytes). A plain whole number is bytes. Raises ValueError for other text."""
     if isinstance(value, bool):
-        raise ValueError("a size is needed, such as 32KiB, 10MB or 1GiB")
+        raise ValueError("a size such as 32KiB, 10MB or 1GiB")
     if not isinstance(value, str):
         return value
     match = _SIZE.fullmatch(value.strip())
     if match is None:
-        raise ValueError("a size is needed, such as 32KiB, 10MB or 1GiB")
+        raise ValueError("a size such as 32KiB, 10MB or 1GiB")
     return int(float(match[1]) * _BYTES[(match[2] or "B").lower()])
 
 

@@ -7,10 +7,11 @@ an older deployer can read a newer proxy.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from proxy.address import BackendAddress, Name
 from proxy.units import Duration, PositiveDuration, Size
 
 __all__ = [
@@ -33,8 +34,7 @@ __all__ = [
     "WorkerStatus",
 ]
 
-SlotName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
-BackendAddress = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")]
+SlotName = Name
 Health = Literal["up", "down", "unknown"]
 
 
