@@ -12,8 +12,8 @@ class ProxyError(Exception):
 class RequestError(ProxyError):
     """The request can't be served. `status` is the answer; `part` names what failed, on the error page."""
 
-    status: ClassVar[int] = 500
-    part: ClassVar[str] = "the proxy"
+    status: int = 500
+    part: str = "the proxy"
 
 
 class OperatorError(ProxyError):
@@ -36,3 +36,7 @@ class StateError(OperatorError):
     """The durable state can't be read or written."""
 
     exit_code = 4
+
+
+class LinkError(ProxyError):
+    """The link between supervisor and worker carried something that it must not, or one end does not read."""

@@ -1,0 +1,147 @@
+"""Message bodies in chunked coding: validated and counted, forwarded as the bytes that came (RFC 9112 section 7.1).
+
+Bodies with a length need no code but a subtraction, where their bytes pass.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.errors import RequestError
+from proxy.http1.grammar import CHUNK_LINE, FIELD_BLOCK, FIELD_LINE, HOPELESS
+
+MAX_CHUNK_LINE: Final = 1024
+MAX_CHUNK: Final = 2**60
+"""A larger size is within the grammar, but overflows the arithmetic of some parsers."""
+MAX_TRAILERS: Final = 8192
+
+# RFC 9110 section 6.5.1: fields for framing, routing, authentication, request control, content handling. A recipient
+# that merges trailers into its head would take them from a place where no rule has looked.
+_FORBIDDEN_TRAILERS: Final = frozenset(
+    (
+        b"transfer-encoding", b"content-length", b"host", b"connection", b"keep-alive", b"te", b"trailer", b"upgrade",
+        b"proxy-connection", b"proxy-authorization", b"proxy-authenticate", b"authorization", b"cookie", b"set-cookie",
+        b"cache-control", b"expect", b"max-forwards", b"pragma", b"range", b"content-encoding", b"content-type",
+        b"content-range", b"age", b"expires", b"date", b"location", b"retry-after", b"vary", b"warning", b"via",
+        b"www-authenticate", b"forwarded", b"x-real-ip", b"x-request-id", b"proxy",
+    )
+)  # fmt: skip
+
+
+class BodyError(RequestError):
+    """A body whose chunked coding is not valid. What was forwarded before it can't be taken back."""
+
+    status = 400
+    part = "the message's body"
+
+
+class ChunkedBody:
+    """Walks over a chunked body as it comes in.
+
+    `feed` returns the bytes to send on: by default the coding itself, byte for byte but for chunk extensions, which
+    are left out; with `decode` only the payload. A chunk line or trailer is returned only once it is whole and valid.
+    """
+
+    __slots__ = ("_decode", "_in_trailers", "_owed", "_partial", "done", "payload")
+
+    def __init__(self, *, decode: bool = False) -> None:
+        self._decode = decode
+        self._owed = 0  # bytes of the current chunk still to come, its CRLF included
+        self._partial = b""  # a chunk line, a chunk's CRLF or a trailer section of which the end is missing
+        self._in_trailers = False
+        self.payload = 0
+        self.done = False
+
+    def __repr__(self) -> str:
+        state = "done" if self.done else "trailers" if self._in_trailers else f"owed {self._owed}"
+        return f"<ChunkedBody {state}, {self.payload} bytes of payload>"
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """(bytes to send on, bytes after the end of the body). Raises BodyError; then nothing more may be fed."""
+        if self._partial:
+            data = self._partial + data
+            self._partial = b""
+        out: list[bytes] = []
+        position = 0
+        unsent = 0  # where the run of bytes begins that goes out as it came
+        size = len(data)
+        while position < size:
+            if self._in_trailers:
+                return self._trailers(data, position, unsent, out)
+            if self._owed:
+                end = position + self._owed
+                content_end = min(end - 2, size)
+                if content_end > position:
+                    self.payload += content_end - position
+                    if self._decode:
+                        out.append(data[position:content_end])
+                    self._owed -= content_end - position
+                    position = content_end
+                if self._owed > 2 or position == size:
+                    break
+                if data[position : position + 2] != b"\r\n":
+                    if data[position:] == b"\r":
+                        break
+                    raise BodyError("a chunk is not followed by CRLF")
+                position += 2
+                self._owed = 0
+                continue
+            line_end = data.find(b"\n", position, position + MAX_CHUNK_LINE) + 1
+            if not line_end:
+                if size - position >= MAX_CHUNK_LINE:
+                    raise BodyError("a chunk's line is too long")
+                if HOPELESS.search(data, position):
+                    raise BodyError("a chunk's size is not valid")
+                break
+            line = CHUNK_LINE.fullmatch(data, position, line_end)
+            if line is None:
+                raise BodyError("a chunk's size is not valid")
+            chunk_size = int(line[1], 16)
+            if chunk_size > MAX_CHUNK:
+                raise BodyError("a chunk's size is not valid")
+            if line.end(2) > line.start(2) and not self._decode:
+                out.append(data[unsent : line.end(1)])
+                unsent = line_end - 2
+            position = line_end
+            if chunk_size:
+                self._owed = chunk_size + 2
+            else:
+                self._in_trailers = True
+        if self._in_trailers and position == size:
+            return self._trailers(data, position, unsent, out)
+        return self._sent(data, position, unsent, out), b""
+
+    def _sent(self, data: bytes, position: int, unsent: int, out: list[bytes]) -> bytes:
+        self._partial = data[position:]
+        if not self._decode:
+            if not out:
+                return data[unsent:position] if position < len(data) or unsent else data
+            out.append(data[unsent:position])
+        return b"".join(out)
+
+    def _trailers(self, data: bytes, position: int, unsent: int, out: list[bytes]) -> tuple[bytes, bytes]:
+        block = FIELD_BLOCK.match(data, position)
+        if block is None:
+            if len(data) - position > MAX_TRAILERS:
+                raise BodyError("the trailers are too large")
+            if data.find(b"\r\n\r\n", position) >= 0 or HOPELESS.search(data, position):
+                raise BodyError("a trailer is not valid")
+            return self._sent(data, position, unsent, out), b""
+        if block.end() - position > MAX_TRAILERS:
+            raise BodyError("the trailers are too large")
+        self.done = True
+        rest = data[block.end() :]
+        if self._decode:
+            return b"".join(out), rest
+        out.append(data[unsent:position])
+        out.append(_allowed_trailers(data[position : block.end()]))
+        return b"".join(out), rest
+
+
+def _allowed_trailers(block: bytes) -> bytes:
+    """The block as it is, or an empty one when it holds a field that must not be a trailer."""
+    for line in FIELD_LINE.finditer(block):
+        name = line[1].lower().replace(b"_", b"-")
+        if name in _FORBIDDEN_TRAILERS or name.startswith(b"x-forwarded-"):
+            return b"\r\n"
+    return block
