@@ -1,0 +1,69 @@
+"""Orders and events survive the link; what is neither is refused."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from proxy.core import orders
+from proxy.errors import LinkError
+from proxy.wire import InflightExchange
+
+EXCHANGE = InflightExchange(
+    id="r1", slot="temp", method="GET", path="/a?b", age_ms=1.5, bytes=7, client="127.0.0.1", worker=0
+)
+SLOT = orders.SlotState(backends={"127.0.0.1:1": True, "127.0.0.1:2": None}, static_root="a", release=None)
+ORDERS: list[orders.Order] = [
+    orders.Start(
+        worker=1,
+        settings="{}",
+        apps={"shop": orders.AppState(active="temp", epoch=4, slots={"temp": SLOT}, busy={"ab": 2})},
+    ),
+    orders.Hold(app="shop", epoch=5, attempt=9, hold=5.0),
+    orders.ReleaseHold(app="shop", epoch=5, attempt=9),
+    orders.Switch(app="shop", epoch=5, to="temp", busy={"ab": 1}),
+    orders.SessionsEnded(app="shop", epoch=5, sessions=("ab",)),
+    orders.Drain(app="shop", epoch=5, slot="production"),
+    orders.Cut(app="shop", epoch=5, slot="production"),
+    orders.HealthChanged(app="shop", slot="temp", backend="127.0.0.1:1", up=None),
+    orders.SlotChanged(app="shop", slot="temp", state=SLOT),
+    orders.Stop(grace=3.0),
+    orders.StatsRequest(id=1),
+    orders.InflightRequest(id=2, app="shop", limit=10),
+]
+EVENTS: list[orders.Event] = [
+    orders.Ready(pid=7),
+    orders.StartFailed(message="no"),
+    orders.HoldAck(app="shop", epoch=5, attempt=9, busy=("ab",), in_flight=2, tunnels=1),
+    orders.SwitchAck(app="shop", epoch=5, held=3, hold_ms=0.7),
+    orders.SessionsEnded(app="shop", epoch=5, sessions=("ab",)),
+    orders.Drained(app="shop", epoch=5, slot="production"),
+    orders.CutReport(app="shop", epoch=5, slot="production", exchanges=(EXCHANGE,)),
+    orders.StatsReply(id=1, snapshot={"apps": {"shop": {"held": 1}}}),
+    orders.InflightReply(id=2, exchanges=(EXCHANGE,), truncated=True),
+    orders.Stopped(snapshot={"requests": 3}),
+]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.type)
+def test_orders_survive_the_link(order: orders.Order) -> None:
+    assert orders.decode_order(orders.encode(order)) == order
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.type)
+def test_events_survive_the_link(event: orders.Event) -> None:
+    assert orders.decode_event(orders.encode(event)) == event
+
+
+def test_every_kind_is_tried() -> None:
+    assert {type(order) for order in ORDERS} == set(get_args(orders.Order))
+    assert {type(event) for event in EVENTS} == set(get_args(orders.Event))
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b'{"type": "no"}', b'{"type": "hold", "app": 1}', b"\xff"])
+def test_what_is_no_message_is_refused(payload: bytes) -> None:
+    with pytest.raises(LinkError):
+        orders.decode_order(payload)
+    with pytest.raises(LinkError):
+        orders.decode_event(payload)
