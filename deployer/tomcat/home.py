@@ -1,4 +1,4 @@
-"""Finds the Tomcat and the Java on this machine by reading files; only a JVM that hides its version is started.
+"""Finds the Tomcat and the Java here by reading files; only a JVM that hides its version is started.
 
 Sources: Tomcat's RUNNING.txt (CATALINA_HOME, JAVA_HOME), Debian's tomcat10 package, a JDK's `release` file.
 """
@@ -71,7 +71,7 @@ class Java:
 
 
 def find_tomcat(home: str, env: Mapping[str, str], places: Iterable[str] = TOMCAT_PLACES) -> TomcatHome:
-    """The Tomcat at `home`; for "auto" the one that CATALINA_HOME names, else the first one in `places` (globs).
+    """The Tomcat at `home`; for "auto" the one that CATALINA_HOME names, else the first in `places` (globs).
 
     Raises ConfigurationError that says what to install or set.
     """
@@ -86,17 +86,13 @@ def find_tomcat(home: str, env: Mapping[str, str], places: Iterable[str] = TOMCA
     raise ConfigurationError(f"no Tomcat found in {', '.join(looked)}", INSTALL_TOMCAT)
 
 
-def find_java(
-    java_home: str, env: Mapping[str, str], at_least: int = 8, places: Iterable[str] = JAVA_PLACES
-) -> Java:
-    """The Java at `java_home`; for "auto" the one of JAVA_HOME, else `java` on PATH, else one in `places` (globs).
+def find_java(java_home: str, env: Mapping[str, str], at_least: int = 8, places: Iterable[str] = JAVA_PLACES) -> Java:
+    """The Java at `java_home`; for "auto" that of JAVA_HOME, else `java` on PATH, else one in `places`.
 
     A named Java older than `at_least` is an error; one that was only come upon is passed over.
     Raises ConfigurationError that says what to install or set.
     """
-    named, by = (
-        (java_home, "tomcat.java_home") if java_home != "auto" else (env.get("JAVA_HOME", ""), "JAVA_HOME")
-    )
+    named, by = (java_home, "tomcat.java_home") if java_home != "auto" else (env.get("JAVA_HOME", ""), "JAVA_HOME")
     if named:
         java = _read_java(Path(named) / "bin" / "java", by)
         if java.version < at_least:
@@ -115,9 +111,7 @@ def find_java(
             return java
     if seen:
         best = max(java.version for java in seen)
-        raise ConfigurationError(
-            f"the newest Java found is {best}, and this Tomcat needs {at_least}", INSTALL_JAVA
-        )
+        raise ConfigurationError(f"the newest Java found is {best}, and this Tomcat needs {at_least}", INSTALL_JAVA)
     raise ConfigurationError("no Java found", INSTALL_JAVA)
 
 
@@ -164,9 +158,7 @@ def _read_java(program: Path, by: str) -> Java:
         raise ConfigurationError(f"there is no Java at {program} ({by})", INSTALL_JAVA)
     version = _release_file_version(program.parent.parent / "release") or _asked_version(program)
     if version is None:
-        raise ConfigurationError(
-            f"{program} ({by}) does not tell its version: it may be broken", INSTALL_JAVA
-        )
+        raise ConfigurationError(f"{program} ({by}) does not tell its version: it may be broken", INSTALL_JAVA)
     return Java(program, version)
 
 

@@ -1,7 +1,7 @@
 """An instance's files and its java command, as text. Pure: nothing here reads or writes a file.
 
-Sources: Tomcat's configuration reference (Server, Service, HTTP Connector, Context, Cluster) for 9.0, 10.1 and
-11.0; values that differ from Tomcat's defaults were measured, and templates.py gives the reason.
+Sources: Tomcat's configuration reference (Server, Service, HTTP Connector, Context, Cluster) for 9.0, 10.1
+and 11.0; values that differ from Tomcat's defaults were measured, and templates.py gives the reason.
 """
 
 from __future__ import annotations
@@ -87,9 +87,7 @@ class InstanceSpec:
         ports = self.ports
         for port in ports:
             if not 1 <= port <= 65535:
-                raise ConfigurationError(
-                    f"slot {self.name}: {port} is not a port", "choose one from 1024 to 65535"
-                )
+                raise ConfigurationError(f"slot {self.name}: {port} is not a port", "choose one from 1024 to 65535")
         if len(set(ports)) != len(ports):
             raise ConfigurationError(
                 f"slot {self.name}: its ports {', '.join(map(str, ports))} must differ from each other",
@@ -97,9 +95,7 @@ class InstanceSpec:
             )
         members = [self.unique_id, *(peer.unique_id for peer in self.peers)]
         if len(set(members)) != len(members) or not all(1 <= member <= 255 for member in members):
-            raise ConfigurationError(
-                f"slot {self.name}: cluster members' ids {members} must differ, from 1 to 255", ""
-            )
+            raise ConfigurationError(f"slot {self.name}: cluster members' ids {members} must differ, from 1 to 255", "")
         if self.replicate and not re.fullmatch(
             r"(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{48}|[0-9a-fA-F]{64})", self.encryption_key
         ):
@@ -134,9 +130,7 @@ def files(spec: InstanceSpec) -> dict[str, FileSpec]:
         ),
         "conf/logging.properties": FileSpec(templates.LOGGING, 0o640),
         "conf/control-users.xml": FileSpec(
-            templates.CONTROL_USERS.format(
-                user=quoteattr(CONTROL_USER), password=quoteattr(spec.control_password)
-            ),
+            templates.CONTROL_USERS.format(user=quoteattr(CONTROL_USER), password=quoteattr(spec.control_password)),
             0o640,
         ),
         "control/WEB-INF/web.xml": FileSpec(control_web, 0o640),

@@ -42,7 +42,8 @@ SERVER = """<?xml version="1.0" encoding="UTF-8"?>
                remoteIpHeader="X-Forwarded-For" protocolHeader="X-Forwarded-Proto"
                portHeader="X-Forwarded-Port" hostHeader="X-Forwarded-Host" changeLocalName="false"/>
         <Valve className="org.apache.catalina.valves.AccessLogValve"
-               directory="logs" prefix="access" suffix=".log" rotatable="true" maxDays="7" requestAttributesEnabled="true"
+               directory="logs" prefix="access" suffix=".log" rotatable="true" maxDays="7"
+               requestAttributesEnabled="true"
                pattern="%h %t &quot;%r&quot; %s %b %D"/>
         <Valve className="org.apache.catalina.valves.ErrorReportValve"
                showReport="false" showServerInfo="false"/>
@@ -52,8 +53,8 @@ SERVER = """<?xml version="1.0" encoding="UTF-8"?>
 </Server>
 """
 
-# channelSendOptions=6: synchronous with acknowledgement. The default, asynchronous, gave 133 stale sessions of
-# 500 when requests alternated between two instances; 6 gave none.
+# channelSendOptions=6: synchronous with acknowledgement. The default, asynchronous, gave 133 stale sessions
+# of 500 when requests alternated between two instances; 6 gave none.
 # channelStartOptions=3: receiver and sender, no multicast.
 # EncryptInterceptor: Tribes deserialises whatever a local user sends to its port.
 # performReadTest: a frozen peer stalls only the first session write.
@@ -134,12 +135,10 @@ _CONTROL_WEB_BODY = """
 
 CONTROL_WEB_9 = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
-    '<web-app xmlns="http://xmlns.jcp.org/xml/ns/javaee" version="4.0" metadata-complete="true">'
-    + _CONTROL_WEB_BODY
+    '<web-app xmlns="http://xmlns.jcp.org/xml/ns/javaee" version="4.0" metadata-complete="true">' + _CONTROL_WEB_BODY
 )
 
 CONTROL_WEB_10 = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
-    '<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="6.0" metadata-complete="true">'
-    + _CONTROL_WEB_BODY
+    '<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="6.0" metadata-complete="true">' + _CONTROL_WEB_BODY
 )

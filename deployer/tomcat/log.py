@@ -1,0 +1,153 @@
+"""Reads a Tomcat log: which records are SEVERE, and what the cause was. Pure but for `read_log`.
+
+A record is one line `22-Nov-2026 20:45:00.123 SEVERE [main] org.apache.catalina.Class.method message` (juli's
+OneLineFormatter), followed by its exception as Throwable.printStackTrace writes it, indented by a tab. Month, level
+and message are in the JVM's language, so what must be recognised is recognised by its source where it can be.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+LARGEST_READ = 8 << 20
+"""Bytes of a log that are looked at, from its end: a start logs a few kilobytes."""
+
+_RECORD = re.compile(
+    r"^\d{2}-\S+-\d{4} \d{2}:\d{2}:\d{2}\.\d{3} (?P<level>\S+) \[(?P<thread>[^\]]*)\]"
+    r" (?P<source>\S+) (?P<message>.*)$"
+)
+_THROWABLE = re.compile(
+    r"^(?:Caused by: |\t*)(?P<type>(?:[\w$]+\.)+[\w$]*(?:Exception|Error|Throwable)\b[\w$]*)"
+    r"(?:: (?P<text>.*))?$"
+)
+_FRAME = re.compile(r"^\s*(?:at |\.\.\. \d+ (?:more|common frames))")
+_SEVERE = frozenset(["SEVERE", "SCHWERWIEGEND", "GRAVE", "\u81f4\u547d\u7684", "\u4e25\u91cd"])
+_SESSION_SOURCES = ("org.apache.catalina.ha.", "org.apache.catalina.tribes.")
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One record. detail: the lines after it up to the next record, without their line ends."""
+
+    level: str
+    source: str
+    message: str
+    detail: tuple[str, ...] = ()
+
+    @property
+    def severe(self) -> bool:
+        """Whether its level is SEVERE, in any language that the JDK has (java.util.logging's resource bundles)."""
+        return self.level in _SEVERE
+
+    @property
+    def about_sessions(self) -> bool:
+        """Whether it comes from the session cluster, which sessions.py judges."""
+        return self.source.startswith(_SESSION_SOURCES)
+
+    def causes(self) -> list[str]:
+        """The exceptions' own words, outermost first: "java.lang.IllegalStateException: no database"."""
+        found = []
+        for line in (self.message, *self.detail):
+            match = None if _FRAME.match(line) else _THROWABLE.match(line)
+            if match:
+                found.append(f"{match['type']}: {match['text']}" if match["text"] else match["type"])
+        return found
+
+
+def parse(lines: Iterable[str]) -> list[LogRecord]:
+    """The records of `lines`; lines before the first record, such as the JVM's own, come as level STDERR."""
+    records: list[LogRecord] = []
+    head: re.Match[str] | None = None
+    detail: list[str] = []
+
+    def close() -> None:
+        if head is not None:
+            records.append(LogRecord(head["level"], head["source"], head["message"], tuple(detail)))
+        elif detail:
+            records.append(LogRecord("STDERR", "", detail[0], tuple(detail[1:])))
+
+    for line in lines:
+        match = _RECORD.match(line.rstrip("\r\n"))
+        if match:
+            close()
+            head, detail = match, []
+        else:
+            detail.append(line.rstrip("\r\n"))
+    close()
+    return records
+
+
+def severe(records: Iterable[LogRecord]) -> list[LogRecord]:
+    """The SEVERE ones that tell of the server or the application, not of session replication."""
+    return [record for record in records if record.severe and not record.about_sessions]
+
+
+def server_started(records: Iterable[LogRecord]) -> bool:
+    """Whether Tomcat said that it is up. It says so even when the application failed."""
+    return any(record.source == "org.apache.catalina.startup.Catalina.start" for record in records)
+
+
+def explain(records: list[LogRecord]) -> str:
+    """Why a start failed, in plain words with the log's own cause; "" when the log does not tell.
+
+    The first SEVERE with an exception tells most: later ones only say that something had failed before.
+    """
+    bad = severe(records)
+    told = next((record for record in bad if record.causes()), bad[0] if bad else None)
+    if told is None:
+        told = next((record for record in records if record.level == "STDERR" and record.message.strip()), None)
+        if told is None:
+            return ""
+        return "\n".join(["the JVM said:", *(f"  {line}" for line in [told.message, *told.detail][:8])])
+    lines = [_plain(told), f"  {told.message}"]
+    lines += [f"    {cause}" for cause in _without_repeats(told.causes())]
+    return "\n".join(lines)
+
+
+_PLAIN = (
+    ("Exception sending context initialized event", "a listener of the application threw while it started"),
+    ("Error configuring application listener", "a listener class of the application cannot be loaded"),
+    ("threw load() exception", "a servlet that loads on startup threw in init()"),
+    ("Exception starting filter", "a filter of the application threw in init()"),
+    ("Parse error in application web.xml", "WEB-INF/web.xml is not valid"),
+    ("Exception fixing docBase", "the WAR cannot be unpacked: it is damaged"),
+    (
+        "was not deployed because it contained a deployment descriptor",
+        "the WAR brings its own META-INF/context.xml",
+    ),
+    ("Address already in use", "a port is taken by another process"),
+    ("Failed to initialize connector", "a port could not be opened"),
+    ("Error deploying web application archive", "the WAR could not be deployed"),
+    ("Failed to start component", "a part of Tomcat did not start"),
+    ("Unable to complete the scan for annotations", "the WAR's classes cannot be scanned"),
+)
+
+
+def _plain(record: LogRecord) -> str:
+    whole = "\n".join((record.message, *record.causes()))
+    return next((words for sign, words in _PLAIN if sign in whole), "Tomcat logged a SEVERE record")
+
+
+def _without_repeats(causes: list[str]) -> list[str]:
+    return list(dict.fromkeys(causes))[:6]
+
+
+def read_log(path: Path, largest: int = LARGEST_READ) -> list[str]:
+    """The lines of a log, at most its last `largest` bytes; [] when there is none.
+
+    Raises OSError when it is there and cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, 2)
+            stream.seek(max(0, size - largest))
+            lines = stream.read(largest).decode("utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return lines[1:] if size > largest else lines
