@@ -1,7 +1,7 @@
-"""One tree of errors. Each one knows the exit code of the command that it ends, and what the operator can do.
+"""One tree of errors. Each one knows the exit code of the command that it ends, and what to do about it.
 
-Exit codes: 0 done; 1 the release failed and the site is as before; 2 usage or configuration; 3 refused and nothing
-was touched; 4 failed and the site needs a person.
+Exit codes: 0 done; 1 the release failed and the site is as before; 2 usage or configuration;
+3 refused and nothing was touched; 4 failed and the site needs a person.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["ConfigurationError", "DeployerError", "InstanceError", "NeedsPerson"
 
 
 class DeployerError(Exception):
-    """The root. `str()` is what happened, in one sentence or several lines; `advice` is what to do about it."""
+    """The root. `str()` is what happened, in plain words; `advice` is what to do about it, or empty."""
 
     exit_code: ClassVar[int] = 1
 
@@ -24,7 +24,7 @@ class DeployerError(Exception):
         return f"{type(self).__name__}({str(self)!r}, advice={self.advice!r})"
 
 
-class ReleaseFailed(DeployerError):
+class ReleaseFailed(DeployerError):  # noqa: N818 (named by what the operator reads)
     """The release failed; the site is as it was before."""
 
     exit_code = 1
@@ -42,13 +42,13 @@ class ConfigurationError(DeployerError):
     exit_code = 2
 
 
-class Refused(DeployerError):
+class Refused(DeployerError):  # noqa: N818
     """Locked, unsafe, or a check failed; nothing was touched."""
 
     exit_code = 3
 
 
-class NeedsPerson(DeployerError):
+class NeedsPerson(DeployerError):  # noqa: N818
     """The release failed and so did its undo. The message says what is running where."""
 
     exit_code = 4
