@@ -27,12 +27,11 @@ class SlotState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AppState:
+class ActiveSlot:
     """`busy`: session -> number of workers in which it still has an exchange on the slot that was active before."""
 
     active: str
     epoch: int
-    slots: dict[str, SlotState]
     busy: dict[str, int] = field(default_factory=dict)
 
 
@@ -41,12 +40,27 @@ class AppState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """The first order. `settings` is the JSON of Settings. The worker answers Ready, or StartFailed and leaves."""
+    """The first order: load everything, but accept no connection yet. `apps`: app -> slot -> its state.
+
+    `settings` is the JSON of Settings. The worker answers Prepared, or StartFailed and leaves.
+    """
 
     worker: int
     settings: str
-    apps: dict[str, AppState]
+    apps: dict[str, dict[str, SlotState]]
     type: Literal["start"] = "start"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serve:
+    """Follows Prepared: accept connections from now on. `apps`: app -> what is active. The worker answers Ready.
+
+    It is an order of its own so that a worker that takes long to load takes part in no switch before it can
+    answer at once. From Serve on it gets every Hold.
+    """
+
+    apps: dict[str, ActiveSlot]
+    type: Literal["serve"] = "serve"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +183,14 @@ class InflightRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """The worker has loaded everything that Start named."""
+
+    pid: int
+    type: Literal["prepared"] = "prepared"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
     """The worker accepts connections."""
 
@@ -256,6 +278,7 @@ class Stopped:
 
 Order: TypeAlias = (
     Start
+    | Serve
     | Hold
     | ReleaseHold
     | Switch
@@ -269,7 +292,8 @@ Order: TypeAlias = (
     | InflightRequest
 )
 Event: TypeAlias = (
-    Ready
+    Prepared
+    | Ready
     | StartFailed
     | HoldAck
     | SwitchAck

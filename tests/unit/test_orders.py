@@ -18,8 +18,9 @@ ORDERS: list[orders.Order] = [
     orders.Start(
         worker=1,
         settings="{}",
-        apps={"shop": orders.AppState(active="temp", epoch=4, slots={"temp": SLOT}, busy={"ab": 2})},
+        apps={"shop": {"temp": SLOT}},
     ),
+    orders.Serve(apps={"shop": orders.ActiveSlot(active="temp", epoch=4, busy={"ab": 2})}),
     orders.Hold(app="shop", epoch=5, attempt=9, hold=5.0),
     orders.ReleaseHold(app="shop", epoch=5, attempt=9),
     orders.Switch(app="shop", epoch=5, to="temp", busy={"ab": 1}),
@@ -33,6 +34,7 @@ ORDERS: list[orders.Order] = [
     orders.InflightRequest(id=2, app="shop", limit=10),
 ]
 EVENTS: list[orders.Event] = [
+    orders.Prepared(pid=7),
     orders.Ready(pid=7),
     orders.StartFailed(message="no"),
     orders.HoldAck(app="shop", epoch=5, attempt=9, busy=("ab",), in_flight=2, tunnels=1),
