@@ -55,6 +55,10 @@ class Control:
         module = f"//localhost{self.context or '/'}"
         return self._get(f"Catalina:j2eeType=WebModule,name={module},J2EEApplication=none,J2EEServer=none", "stateName")
 
+    def service_state(self) -> str | None:
+        """The HTTP service's lifecycle state: STARTED when every application had its chance to start."""
+        return self._get("Catalina:type=Service", "stateName")
+
     def active_sessions(self) -> int | None:
         """How many sessions the application has now, its own and its peers'."""
         return _number(self._get(self._manager, "activeSessions"))

@@ -115,9 +115,9 @@ class InstanceSpec:
         return self.context[1:].replace("/", "#") or "ROOT"
 
     @property
-    def base_url(self) -> str:
-        """Where the application answers, with no slash at its end."""
-        return f"http://{self.address}:{self.http_port}{self.context}"
+    def origin(self) -> str:
+        """Where it answers HTTP: scheme, host and port. The context path comes after it."""
+        return f"http://{self.address}:{self.http_port}"
 
 
 def files(spec: InstanceSpec) -> dict[str, FileSpec]:

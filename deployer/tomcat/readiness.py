@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Health(Protocol):
-    """How an application shows that it works. path: under the context path, None for no probe."""
+    """How an application shows that it works. path: with the context path, None for no probe."""
 
     @property
     def path(self) -> str | None:
