@@ -1,0 +1,126 @@
+"""`scripts/bench`: the proxy beside its peers, in one run."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from benchmarks import machine, report, servers, targets, works
+from benchmarks.measure import Bounds
+from benchmarks.picture import draw
+from benchmarks.processes import REPOSITORY, Cores, find_tools
+from benchmarks.run import Outcome, Plan, Runner
+from proxy.errors import OperatorError
+
+PUBLISHED = REPOSITORY / "benchmarks" / "results"
+UNPUBLISHED = REPOSITORY / "var" / "bench"
+FULL = (3, Bounds(5))
+QUICK = (1, Bounds(2, 0.2))
+
+
+def stop_cleanly(number: int, _frame: object) -> NoReturn:
+    """A signal ends the run as an exception does, so that every server is stopped."""
+    raise SystemExit(128 + number)
+
+
+def make_report(plan: Plan, outcome: Outcome, made: datetime, where: machine.Machine) -> report.Report:
+    pinned = (
+        f"Server on core {plan.cores.server[0]}, load and backend on {plan.cores.load}." if plan.cores.server else ""
+    )
+    return report.Report(
+        made=made.strftime("%Y-%m-%d %H:%M UTC"),
+        machine=where,
+        versions={server.name: machine.version(server) for server in plan.servers},
+        cores=pinned or "One core: nothing is pinned.",
+        seconds=plan.bounds.seconds,
+        rounds=plan.rounds,
+        works=plan.works,
+        measurements=outcome.measurements,
+        summaries=outcome.summaries,
+        failures=outcome.failures,
+        verdicts=targets.judge_all(outcome.summaries),
+    )
+
+
+def write(result: report.Report, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "bench.json").write_text(report.to_json(result))
+    (directory / "bench.md").write_text(report.to_markdown(result, "bench.svg"))
+    caption = f"{result.made}, {result.machine.cpu}, {result.machine.cores} cores"
+    draw(result.works, result.summaries, caption, directory / "bench.svg")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--quick", is_flag=True, help="One short round: seconds instead of minutes, and rough.")
+@click.option("--only", multiple=True, metavar="NAME", help="Only this work (may be repeated).")
+@click.option("--peer", multiple=True, metavar="NAME", help="Only this server (may be repeated).")
+@click.option("--rounds", type=click.IntRange(1, 50), help="Rounds to take medians of.")
+@click.option("--seconds", type=click.IntRange(1, 600), help="How long a measurement lasts.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where to write the results.")
+@click.option("--list", "listing", is_flag=True, help="Name the works and the servers.")
+def main(
+    quick: bool,
+    only: tuple[str, ...],
+    peer: tuple[str, ...],
+    rounds: int | None,
+    seconds: int | None,
+    out: Path | None,
+    listing: bool,
+) -> None:
+    """Measures CPU time per request, throughput, latency and memory beside nginx, HAProxy, Caddy and aiohttp.
+
+    A whole run is written to benchmarks/results; a partial or quick one to var/bench, unless --out says where.
+
+    \b
+    scripts/bench
+    scripts/bench --quick --only proxied-1k --peer switchyard --peer nginx
+    """
+    if listing:
+        names = [(work.name, work.title) for work in works.WORKS]
+        for name, title in names + [(server.name, server.title) for server in servers.SERVERS]:
+            click.echo(f"{name:18} {title}")
+        return
+    default_rounds, default_bounds = QUICK if quick else FULL
+    bounds = Bounds(seconds or default_bounds.seconds, default_bounds.share)
+    cores = Cores.split(tuple(sorted(os.sched_getaffinity(0))))
+    plan = Plan(works.choose(only), servers.choose(peer), rounds or default_rounds, bounds, cores)
+    partial = quick or only or peer
+    find_tools(("nginx", "haproxy", "caddy", "wrk", "taskset", "setpriv"))
+    run(plan, out or (UNPUBLISHED if partial else PUBLISHED))
+
+
+def run(plan: Plan, out: Path) -> None:
+    made, where = datetime.now(UTC), machine.read()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if plan.cores.load:
+        os.sched_setaffinity(0, plan.cores.load)
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        runner = Runner(plan, Path(directory), lambda text: click.echo(text, err=True))
+        try:
+            runner.run()
+        finally:
+            result = make_report(plan, runner.outcome, made, where)
+            if runner.outcome.summaries:
+                write(result, out)
+    click.echo(report.targets_table(result.verdicts))
+    click.echo(f"written to {out}/bench.md, bench.json and bench.svg")
+    if runner.outcome.failures:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop_cleanly)
+    try:
+        main()
+    except OperatorError as error:
+        click.echo(f"bench: {error}" + (f"\n  {error.advice}" if error.advice else ""), err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,1 @@
+"""The servers' configurations, and the aiohttp proxy that is one of them."""

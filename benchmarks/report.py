@@ -1,0 +1,153 @@
+"""A run's results as JSON and as Markdown. Formatting only: text from data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.model import Kind, Measurement, Source, Summary, Work
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.machine import Machine
+    from benchmarks.targets import Verdict
+
+ALIGN_RIGHT = "---:"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything a run has to tell. `made` is the date and time; `cores` says who ran where."""
+
+    made: str
+    machine: Machine
+    versions: Mapping[str, str]
+    cores: str
+    seconds: int
+    rounds: int
+    works: tuple[Work, ...]
+    measurements: list[Measurement]
+    summaries: list[Summary]
+    failures: list[tuple[str, str, str]]
+    verdicts: list[Verdict]
+
+
+def to_json(report: Report) -> str:
+    data = asdict(report)
+    for work in data["works"]:
+        work["kind"], work["source"] = work["kind"].value, work["source"].value
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table whose first `left` columns are text and whose others are numbers."""
+    rule = ["---"] * left + [ALIGN_RIGHT] * (len(head) - left)
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows)) + "\n"
+
+
+def milliseconds(microseconds: float) -> str:
+    return f"{microseconds / 1000:.2f}" if microseconds else "-"
+
+
+def mib(count: float) -> str:
+    return f"{count / 2**20:.1f}"
+
+
+def targets_table(verdicts: list[Verdict]) -> str:
+    words = {True: "met", False: "**not met**", None: "not measured"}
+    goals = {True: "reached", False: "not yet", None: ""}
+    return table(
+        ("target", "bound", "measured", "verdict", "goal"),
+        [
+            (
+                verdict.title,
+                verdict.bound,
+                "-" if verdict.value is None else f"{verdict.value:.2f}{verdict.unit}",
+                words[verdict.met],
+                goals[verdict.goal_met],
+            )
+            for verdict in verdicts
+        ],
+    )
+
+
+def requests_table(summaries: list[Summary]) -> str:
+    return table(
+        (
+            *("server", "CPU µs/request", "user", "system", "rounds' spread", "requests/s", "core busy"),
+            *("p50 ms", "p99 ms", "max ms", "RSS MiB", "PSS MiB", "errors"),
+        ),
+        [
+            (
+                *(s.server, f"{s.cpu_us:.1f}", f"{s.user_us:.1f}", f"{s.system_us:.1f}"),
+                *(f"{s.cpu_low:.1f} to {s.cpu_high:.1f}", f"{s.rate:,.0f}", f"{s.busy:.0%}"),
+                *(milliseconds(s.p50_us), milliseconds(s.p99_us), milliseconds(s.max_us)),
+                *(mib(s.rss), mib(s.pss), str(s.errors)),
+            )
+            for s in summaries
+        ],
+    )
+
+
+def download_table(summaries: list[Summary]) -> str:
+    return table(
+        (
+            *("server", "MB/s", "CPU ms/request", "user", "system", "rounds' spread", "core busy"),
+            *("p50 ms", "p99 ms", "RSS MiB", "growth MiB", "errors"),
+        ),
+        [
+            (
+                *(s.server, f"{s.throughput / 1e6:,.0f}", f"{s.cpu_us / 1000:.3f}", f"{s.user_us / 1000:.3f}"),
+                *(f"{s.system_us / 1000:.3f}", f"{s.cpu_low / 1000:.3f} to {s.cpu_high / 1000:.3f}", f"{s.busy:.0%}"),
+                *(milliseconds(s.p50_us), milliseconds(s.p99_us), mib(s.rss), mib(s.growth), str(s.errors)),
+            )
+            for s in summaries
+        ],
+    )
+
+
+def idle_table(summaries: list[Summary]) -> str:
+    return table(
+        ("server", "KiB a connection", "RSS MiB", "PSS MiB", "errors"),
+        [(s.server, f"{s.idle_kib:.2f}", mib(s.rss), mib(s.pss), str(s.errors)) for s in summaries],
+    )
+
+
+def work_section(work: Work, summaries: list[Summary]) -> str:
+    """One work's heading and table; nothing when no server was measured."""
+    rows = [summary for summary in summaries if summary.work == work.name]
+    if not rows:
+        return ""
+    rows.sort(key=lambda s: s.idle_kib if work.kind is Kind.IDLE else s.cpu_us)
+    form = {Kind.REQUESTS: requests_table, Kind.DOWNLOAD: download_table, Kind.IDLE: idle_table}[work.kind]
+    origin = "from the backend" if work.source is Source.PROXIED else "from the server's own disk"
+    note = f"{work.connections:,} keep-alive connections, {work.workers} worker{'s' * (work.workers > 1)}, {origin}."
+    problems = [f"- {row.server}: {problem}" for row in rows for problem in row.problems]
+    return "\n".join((f"## {work.title}", "", note, "", form(rows), *problems)) + "\n"
+
+
+def to_markdown(report: Report, picture: str) -> str:
+    """The report, which shows the picture of that file name."""
+    machine = report.machine
+    head = [
+        "# Benchmark results",
+        "",
+        f"Made {report.made} by `scripts/bench`: {report.rounds} interleaved rounds of {report.seconds} s, medians.",
+        f"Machine: {machine.cpu}, {machine.cores} cores, {machine.memory_gib} GiB, Linux {machine.kernel}, "
+        f"Python {machine.python}; load average before the run {machine.load}. {report.cores}",
+        f"Versions: {'; '.join(f'{name}: {text}' for name, text in report.versions.items())}.",
+        "",
+        "How each number is made, and the limits of the method: [benchmarks/README.md](../README.md).",
+        "",
+        f"![CPU time a request, beside the peers]({picture})",
+        "",
+        "## Targets",
+        "",
+        targets_table(report.verdicts),
+    ]
+    sections = [section for work in report.works if (section := work_section(work, report.summaries))]
+    failures = [f"- {work}, {server}: {reason.splitlines()[0]}" for work, server, reason in report.failures]
+    tail = ["## Not measured", "", *failures, ""] if failures else []
+    return "\n".join((*head, *sections, *tail)).rstrip() + "\n"
