@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -41,3 +42,32 @@ class InstanceFacts:
     release_id: str | None
     sessions: int | None
     memory: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The site as it is now.
+
+    active: the slot that the proxy sends new requests to. slots: every configured slot, home first.
+    in_flight: the proxy's outstanding exchanges by slot.
+    """
+
+    active: str
+    switching: bool
+    slots: Mapping[str, InstanceFacts]
+    in_flight: Mapping[str, int]
+
+    @property
+    def home(self) -> str:
+        """The slot to which the strategy `return` returns."""
+        return next(iter(self.slots))
+
+    @property
+    def live(self) -> InstanceFacts:
+        """The active slot's facts."""
+        return self.slots[self.active]
+
+    @property
+    def idle(self) -> str:
+        """The slot that a release may work in: the first that is not active."""
+        return next(name for name in self.slots if name != self.active)

@@ -1,0 +1,153 @@
+"""What a step works with: the slots' servers, the proxy, the store, the checks, the clock. All are passed in.
+
+The protocols say what each must do; `deployer.assembly` builds the real ones from the settings, tests build others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from deployer.errors import DeployerError
+from deployer.release import Observed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from deployer.clock import Clock
+    from deployer.release import InstanceFacts, Release
+    from proxy.wire import AppStatus, ReleaseProgress, SwitchReport, SwitchRequest
+
+    Say = Callable[[str], None]
+
+
+class SlotServer(Protocol):
+    """One slot's server. Its methods raise InstanceError."""
+
+    def observe(self) -> InstanceFacts:
+        """What it does now; never fails because it is down."""
+
+    def obstacles(self) -> list[DeployerError]:
+        """What would keep it from starting, such as a port that another process has. Only while it is stopped."""
+
+    def deploy(self, release: Release) -> None:
+        """Puts a release into the stopped slot. Cut off, it leaves a slot that knows no release."""
+
+    def start(self) -> None:
+        """Starts the server; it outlives the deployer. Does not wait until it is ready."""
+
+    def wait_ready(self, say: Say) -> None:
+        """Returns when the application serves; InstanceError with the log's own cause when it will not."""
+
+    def wait_sessions(self, other: SlotServer, say: Say) -> str:
+        """Returns when all sessions of `other` are here too, with the numbers in words.
+
+        Raises SessionsMissing, which names what would be lost.
+        """
+
+    def stop(self) -> str:
+        """Stops it and says how it ended; also fine when it does not run."""
+
+    def log_tail(self, lines: int) -> list[str]:
+        """The last lines of its log."""
+
+
+class SessionsMissing(DeployerError):  # noqa: N818
+    """Sessions of the live slot are not on the other one."""
+
+
+class ProxyApi(Protocol):
+    """The app in the proxy. Methods raise ProxyDown, ProxyRefused (see proxy_client)."""
+
+    def app(self) -> AppStatus:
+        """The app's slots and which one is active."""
+
+    def switch(self, request: SwitchRequest) -> SwitchReport:
+        """Makes a slot active; returns when the other one is drained."""
+
+    def set_release(self, slot: str, release: str) -> None:
+        """Tells what runs in a slot."""
+
+    def report(self, progress: ReleaseProgress) -> None:
+        """Tells how a release is going."""
+
+
+class ReleaseStore(Protocol):
+    """The WARs that were released."""
+
+    def add(self, war_path: Path) -> Release:
+        """Stores a WAR; the same content is stored once."""
+
+    def get(self, id_or_prefix: str) -> Release:
+        """Raises DeployerError when there is none, or more than one."""
+
+    def list(self) -> Sequence[Release]:
+        """All releases."""
+
+    def prune(self, keep: int, in_use: Iterable[str]) -> Sequence[Release]:
+        """Removes the oldest ones beyond `keep` that are not in use; those that it removed."""
+
+
+class StaticFiles(Protocol):
+    """The directory of static files that the proxy serves."""
+
+    def publish(self, release: Release) -> str:
+        """Adds a release's files, beside those that are there; what it did, in words."""
+
+
+class Checks(Protocol):
+    """Requests to a slot's private port and to the public address."""
+
+    def smoke(self, url: str) -> str:
+        """Runs the smoke tests; raises ReleaseFailed that names each one that failed."""
+
+    def warm_up(self, url: str, say: Say) -> str:
+        """Sends the warm-up requests; raises ReleaseFailed when too many fail."""
+
+    def public(self) -> str:
+        """Asks the public address once; raises ReleaseFailed when it does not answer as it should."""
+
+
+class Hooks(Protocol):
+    """The operator's commands."""
+
+    def run(self, moment: str, environment: Mapping[str, str], say: Say) -> str:
+        """Runs the moment's commands; raises ReleaseFailed with the output's end when one fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds, and the watch's bounds. `watch` 0: slots are not watched."""
+
+    hold: float = 5.0
+    drain: float = 30.0
+    healthy: float = 30.0
+    watch: float = 20.0
+    max_error_ratio: float = 0.02
+    max_p99: float = 2.0
+
+
+@dataclass(frozen=True)
+class Site:
+    """Everything that a release touches."""
+
+    app: str
+    slots: Mapping[str, SlotServer]
+    proxy: ProxyApi
+    store: ReleaseStore
+    static: StaticFiles
+    checks: Checks
+    hooks: Hooks
+    clock: Clock
+    timings: Timings = field(default_factory=Timings)
+
+    def observe(self) -> Observed:
+        """Looks at the proxy and at every slot. Raises ProxyDown and the like when the proxy can't be asked."""
+        app = self.proxy.app()
+        return Observed(
+            active=app.active,
+            switching=app.switching,
+            slots={name: server.observe() for name, server in self.slots.items()},
+            in_flight={slot.name: slot.in_flight for slot in app.slots},
+        )
