@@ -23,7 +23,6 @@ LARGEST_ANSWER = 1 << 20
 
 _ATTRIBUTE = re.compile(r"^OK - Attribute get '.*' - \S+ = (.*)$", re.DOTALL)
 _MEMBER_PORT = re.compile(r"^port: (\d+)", re.MULTILINE)
-_MEMBER_NAME = re.compile(r"^Name: \S*component=Member\S*$", re.MULTILINE)
 
 
 class ControlError(InstanceError):
@@ -43,12 +42,21 @@ class Control:
     password: str = field(repr=False)
     context: str
     http_port: int
+    cluster_port: int
     timeout: float = 2.0
 
     @classmethod
     def of(cls, spec: InstanceSpec, timeout: float = 2.0) -> Control:
         """The control of the instance that `spec` describes."""
-        return cls(spec.address, spec.control_port, spec.control_password, spec.context, spec.http_port, timeout)
+        return cls(
+            address=spec.address,
+            port=spec.control_port,
+            password=spec.control_password,
+            context=spec.context,
+            http_port=spec.http_port,
+            cluster_port=spec.cluster_port,
+            timeout=timeout,
+        )
 
     def state_name(self) -> str | None:
         """The application's lifecycle state (Tomcat's LifecycleState): STARTED when it serves."""
@@ -71,7 +79,8 @@ class Control:
     def members(self) -> tuple[int, ...]:
         """The cluster ports of the peers that are members now, in order."""
         answer = self._ask("qry=" + quote("Catalina:type=Cluster,component=Member,*"))
-        return tuple(sorted(int(port) for port in _MEMBER_PORT.findall(answer)))
+        ports = {int(port) for port in _MEMBER_PORT.findall(answer)}
+        return tuple(sorted(ports - {self.cluster_port}))
 
     def busy_threads(self) -> int | None:
         """How many requests the HTTP connector works on."""

@@ -143,6 +143,7 @@ DIRECTORIES_READ: tuple[str, ...] = (
     "conf/Catalina/localhost",
     "control",
     "control/WEB-INF",
+    "control-apps",
 )
 """Directories that Tomcat reads and must not write."""
 

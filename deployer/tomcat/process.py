@@ -110,6 +110,20 @@ class Instance:
             )
         self._deployment.place(war, release_id, self.account)
 
+    def obstacles(self) -> list[InstanceError]:
+        """What would keep a stopped instance from listening on its ports, and who has them. It raises nothing."""
+        found = []
+        keys = ("http_port", "control_port", "cluster_port")
+        for key, port in zip(keys, self.spec.ports, strict=False):
+            problem = ports.bindable(self.spec.address, port)
+            setting = f"slots.{self.spec.name}.{key}"
+            if problem == "taken":
+                found.append(InstanceError(str(ports.holder(port)), f"stop it, or set {setting}"))
+            elif problem:
+                message = f"port {port} cannot be listened on: {problem}"
+                found.append(InstanceError(message, f"set {setting} to another port"))
+        return found
+
     def start(self) -> None:
         """Starts the JVM and returns; `wait_ready` waits for the application.
 
@@ -122,7 +136,8 @@ class Instance:
             )
         if self._deployment.release_id() is None:
             raise InstanceError(f"nothing is deployed in slot {self.spec.name}", "release a WAR first")
-        self._check_ports()
+        for obstacle in self.obstacles():
+            raise obstacle
         account = self.account
         try:
             descriptor = self._open_log(account)
@@ -252,16 +267,6 @@ class Instance:
             raise InstanceError(
                 f"cannot write {self._pid_file}: {why}; the Tomcat just started was ended", "make room"
             ) from why
-
-    def _check_ports(self) -> None:
-        keys = ("http_port", "control_port", "cluster_port")
-        for key, port in zip(keys, self.spec.ports, strict=False):
-            problem = ports.bindable(self.spec.address, port)
-            setting = f"slots.{self.spec.name}.{key}"
-            if problem == "taken":
-                raise InstanceError(str(ports.holder(port)), f"stop it, or set {setting}")
-            if problem:
-                raise InstanceError(f"port {port} cannot be listened on: {problem}", f"set {setting} to another port")
 
     def _open_log(self, account: accounts.Account) -> int:
         """A new file for each run, so that what is in it happened since the start."""
