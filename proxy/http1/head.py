@@ -36,7 +36,7 @@ _REQUEST_FIELDS: Final = pick_fields(
     (
         "host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "upgrade",
         "expect", "te", "proxy-authorization", "proxy-authenticate", "proxy", "x-forwarded-*", "forwarded", "x-real-ip",
-        "via", "x-request-id", "max-forwards", "user-agent", "referer",
+        "via", "x-request-id", "max-forwards", "user-agent", "referer", "cookie",
     )
 )  # fmt: skip
 _RESPONSE_FIELDS: Final = pick_fields(
@@ -102,6 +102,7 @@ class RequestFields:
     forwarded: tuple[tuple[bytes, bytes], ...]
     user_agent: bytes
     referer: bytes
+    cookies: bytes
 
     @property
     def has_body(self) -> bool:
@@ -263,7 +264,7 @@ def parse_request_fields(block: bytes, minor: int, max_fields: int = 100) -> Req
     expect = False
     passes, max_forwards = 0, -1
     options: list[bytes] = []
-    upgrade = te = user_agent = referer = b""
+    upgrade = te = user_agent = referer = cookies = b""
     forwarded: list[tuple[bytes, bytes]] = []
     drop: list[tuple[int, int]] = []
     for match in _REQUEST_FIELDS.finditer(block):
@@ -274,6 +275,9 @@ def parse_request_fields(block: bytes, minor: int, max_fields: int = 100) -> Req
             continue
         if name == b"referer":
             referer = value
+            continue
+        if name == b"cookie":
+            cookies = b"%b; %b" % (cookies, value) if cookies else value
             continue
         if name == b"host":
             if host is not None:
@@ -344,6 +348,7 @@ def parse_request_fields(block: bytes, minor: int, max_fields: int = 100) -> Req
         forwarded=tuple(forwarded),
         user_agent=user_agent,
         referer=referer,
+        cookies=cookies,
     )
 
 

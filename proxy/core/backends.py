@@ -1,0 +1,78 @@
+"""Which backend of a slot gets the next exchange.
+
+Health (the probe's word), ejection (what the exchanges themselves met) and load are three separate facts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+FAILURES_TO_EJECT: Final = 2
+FIRST_EJECTION: Final = 1.0
+LONGEST_EJECTION: Final = 30.0
+
+
+class Backend:
+    """One `host:port` as this worker sees it. `healthy` None: not probed yet, which counts as usable."""
+
+    __slots__ = ("_ejections", "_failures", "address", "ejected_until", "healthy", "in_flight")
+
+    def __init__(self, address: str, healthy: bool | None = None) -> None:
+        self.address = address
+        self.healthy = healthy
+        self.in_flight = 0
+        self.ejected_until = 0.0
+        self._failures = 0
+        self._ejections = 0
+
+    def __repr__(self) -> str:
+        health = {True: "up", False: "down", None: "unknown"}[self.healthy]
+        return f"<Backend {self.address} {health} in_flight={self.in_flight}>"
+
+    def failed(self, now: float) -> None:
+        """A connection could not be made, or ended without a response. Several in a row eject, each time for longer."""
+        self._failures += 1
+        if self._failures >= FAILURES_TO_EJECT:
+            self.ejected_until = now + min(FIRST_EJECTION * 2**self._ejections, LONGEST_EJECTION)
+            self._ejections = min(self._ejections + 1, 16)
+            self._failures = 0
+
+    def answered(self) -> None:
+        """A response came."""
+        if self._failures or self._ejections:
+            self._failures = self._ejections = 0
+
+    def usable(self, now: float) -> bool:
+        return self.healthy is not False and self.ejected_until <= now
+
+
+class BackendSet:
+    """The backends of one slot."""
+
+    __slots__ = ("_single", "backends")
+
+    def __init__(self, backends: Iterable[Backend]) -> None:
+        self.backends = tuple(backends)
+        self._single = self.backends[0] if len(self.backends) == 1 else None
+
+    def __repr__(self) -> str:
+        return f"<BackendSet {', '.join(map(repr, self.backends))}>"
+
+    def choose(self, now: float, tried: Collection[Backend] = ()) -> Backend | None:
+        """The usable backend with the fewest exchanges; if none is usable any other; None if all were tried.
+
+        A probe or an ejection alone must not take a working site away, so with nothing better the others are tried.
+        """
+        if self._single is not None and not tried:
+            return self._single
+        untried = [backend for backend in self.backends if backend not in tried]
+        if not untried:
+            return None
+        candidates = [backend for backend in untried if backend.usable(now)] or untried
+        return min(candidates, key=lambda backend: backend.in_flight)
+
+    def find(self, address: str) -> Backend | None:
+        return next((backend for backend in self.backends if backend.address == address), None)

@@ -1,0 +1,144 @@
+"""Host and path -> app, or its files.
+
+Forwarding keeps the target as it came. A rule, however, must see what the backend will see, and backends differ:
+some decode `%2f`, merge slashes or cut `;parameters`, others do not. So a path is read both ways, and one that two
+readings would send to different places is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes
+
+from proxy.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_UNUSUAL: Final = re.compile(rb"[%;\\]|/[./]")
+_BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})|%00")
+_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+class TargetError(RequestError):
+    """The path has no single meaning, or none."""
+
+    status = 400
+    part = "the request's path"
+
+
+class UnknownAppError(RequestError):
+    """No app has this host and path."""
+
+    status = 404
+    part = "the address"
+
+
+@dataclass(frozen=True, slots=True)
+class AppRoute:
+    """An app's place: `path` is "/" or a prefix without the slash at its end; `static_prefix` has one."""
+
+    app: str
+    hosts: tuple[str, ...]
+    path: str = "/"
+    static_prefix: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`file` is the path below the static prefix, decoded and without dot segments; None for the backends."""
+
+    app: str
+    file: str | None = None
+
+
+class Router:
+    """All apps' places. `route` is asked for each request, so the plain case is a dict look-up and a comparison."""
+
+    def __init__(self, routes: Iterable[AppRoute]) -> None:
+        self._by_host: dict[str, list[AppRoute]] = {}
+        for route in routes:
+            for host in route.hosts:
+                self._by_host.setdefault(host, []).append(route)
+        for routes_of_host in self._by_host.values():
+            routes_of_host.sort(key=lambda route: len(route.path), reverse=True)
+        self._seen: dict[bytes, list[AppRoute]] = {}
+        self._plain = {app.app: Route(app.app) for apps in self._by_host.values() for app in apps}
+
+    def __repr__(self) -> str:
+        return f"<Router {sorted(self._by_host)}>"
+
+    def route(self, authority: bytes, target: bytes) -> Route:
+        """Raises UnknownAppError or TargetError."""
+        candidates = self._seen.get(authority)
+        if candidates is None:
+            candidates = self._candidates(authority)
+        path = target.partition(b"?")[0]
+        if _UNUSUAL.search(path) is None:
+            return self._match(candidates, path)
+        return self._match_unusual(candidates, path)
+
+    def _candidates(self, authority: bytes) -> list[AppRoute]:
+        name = re.sub(r":[0-9]*$", "", authority.decode("latin-1")).lower().removesuffix(".")
+        candidates = sorted(
+            self._by_host.get(name, []) + self._by_host.get("*", []),
+            key=lambda route: (name in route.hosts, len(route.path)),
+            reverse=True,
+        )
+        if len(self._seen) >= 1024:  # hosts are the client's word: a bound, not a cache policy
+            self._seen.clear()
+        self._seen[authority] = candidates
+        return candidates
+
+    def _match(self, candidates: list[AppRoute], path: bytes) -> Route:
+        text = path.decode("latin-1")
+        for app in candidates:
+            prefix = app.static_prefix
+            if prefix is not None and text.startswith(prefix):
+                return Route(app.app, text[len(prefix) :])
+            if app.path == "/" or text == app.path or text.startswith(app.path + "/"):
+                return self._plain[app.app]
+        raise UnknownAppError("no application is served at this address")
+
+    def _match_unusual(self, candidates: list[AppRoute], path: bytes) -> Route:
+        if _BAD_ESCAPE.search(path):
+            raise TargetError("the path has an escape that is not valid")
+        cautious = self._match(candidates, _without_dots(_decode_unreserved(path)))
+        eager_path = re.sub(rb";[^/]*", b"", unquote_to_bytes(path)).replace(b"\\", b"/")
+        eager = self._match(candidates, re.sub(rb"/{2,}", b"/", _without_dots(re.sub(rb"/{2,}", b"/", eager_path))))
+        if (cautious.app, cautious.file is None) != (eager.app, eager.file is None):
+            raise TargetError("the path can be understood in more than one way")
+        if cautious.file is not None:
+            return Route(cautious.app, unquote_to_bytes(cautious.file.encode("latin-1")).decode("utf-8", "replace"))
+        return cautious
+
+
+def _decode_unreserved(path: bytes) -> bytes:
+    """RFC 3986 section 6.2.2.2: what every reader decodes alike."""
+
+    def decode(match: re.Match[bytes]) -> bytes:
+        byte = int(match[1], 16)
+        return bytes((byte,)) if byte in _UNRESERVED else match[0].upper()
+
+    return _ESCAPE.sub(decode, path)
+
+
+def _without_dots(path: bytes) -> bytes:
+    """RFC 3986 section 5.2.4; raises TargetError for a path that climbs above the root."""
+    if b"/." not in path:
+        return path
+    out: list[bytes] = []
+    segments = path.split(b"/")[1:]
+    for segment in segments:
+        if segment == b"..":
+            if not out:
+                raise TargetError("the path leads above the root")
+            out.pop()
+        elif segment != b".":
+            out.append(segment)
+    if segments[-1] in (b".", b".."):
+        out.append(b"")
+    return b"/" + b"/".join(out)

@@ -1,0 +1,343 @@
+"""The supervisor's side of a switch: events of workers and of the state file -> orders and other actions, by epoch.
+
+    idle -> holding -> persisting -> switching -> draining -> cutting -> idle
+               |            |                          |
+               +-- refused -+                          +-> idle, when all is drained
+
+Every method decides at once and returns what is to be done, in that order; the caller does it. `now` is a
+monotonic time in seconds. After each call the caller looks at `deadline` and calls `expired` when it has come.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from proxy.core import orders
+from proxy.wire import InflightExchange, SwitchReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SWITCH_SECONDS: Final = 2.0
+CUT_SECONDS: Final = 5.0
+MAX_CUT_LISTED: Final = 1000
+
+
+class Phase(Enum):
+    IDLE = "idle"
+    HOLDING = "holding"
+    PERSISTING = "persisting"
+    SWITCHING = "switching"
+    DRAINING = "draining"
+    CUTTING = "cutting"
+
+
+_UNDECIDED: Final = (Phase.HOLDING, Phase.PERSISTING)
+_BUSY: Final = (Phase.HOLDING, Phase.PERSISTING, Phase.SWITCHING)
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    worker: int
+    order: orders.Order
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Make it durable, then call `persisted` or `persist_failed` with the attempt."""
+
+    attempt: int
+    active: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Kill the worker, then call `lost`: it no longer does as ordered."""
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The attempt is over: the switch was made."""
+
+    attempt: int
+    report: SwitchReport
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The attempt is over: nothing was changed."""
+
+    attempt: int
+    reason: str
+
+
+Action: TypeAlias = Send | Persist | Replace | Reported | Refused
+
+
+class SwitchBusyError(Exception):
+    """Another switch of the app is not decided yet."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What one switch wants and has seen. `pending`: workers whose answer the phase waits for."""
+
+    number: int
+    old: str
+    to: str
+    drain: float
+    workers: int
+    pending: set[int]
+    in_flight: int = 0
+    tunnels: int = 0
+    barrier_sessions: int = 0
+    held: int = 0
+    hold_ms: float = 0.0
+    drain_from: float = 0.0
+    cut: list[InflightExchange] = field(default_factory=list)
+
+
+class Switchover:
+    """One app's active slot and the switch under way, if any. At most one is under way at a time."""
+
+    def __init__(self, app: str, active: str, epoch: int) -> None:
+        self.app = app
+        self.active = active
+        self.epoch = epoch
+        self.phase = Phase.IDLE
+        self.deadline: float | None = None
+        self._attempts = 0
+        self._current: _Attempt | None = None
+        self._members: dict[int, None] = {}
+        self._busy: dict[int, set[str]] = {}
+
+    @property
+    def decided(self) -> bool:
+        """Whether a worker may join now. While a switch is undecided, it has to wait for the outcome."""
+        return self.phase not in _UNDECIDED
+
+    @property
+    def switching(self) -> bool:
+        """Whether some worker may not know yet what is active."""
+        return self.phase in _BUSY
+
+    @property
+    def draining(self) -> str | None:
+        """The slot whose exchanges a switch waits for."""
+        draining = self.phase in (Phase.DRAINING, Phase.CUTTING)
+        return self._current.old if draining and self._current else None
+
+    def join(self, worker: int) -> orders.ActiveSlot:
+        """The worker takes part from now on, beginning with the answer. Only while `decided`."""
+        if not self.decided:
+            raise RuntimeError(f"worker {worker} joined {self!r}")
+        self._members[worker] = None
+        return orders.ActiveSlot(active=self.active, epoch=self.epoch, busy=self._busy_counts())
+
+    def begin(self, now: float, *, to: str, hold: float, drain: float) -> tuple[int, list[Action]]:
+        """Starts an attempt; its number comes back in Reported or Refused. `hold`, `drain`: seconds.
+
+        A drain that is still under way ends here, reported as not drained. A switch to the slot that is active is
+        reported at once and disturbs nothing. Raises SwitchBusyError while another switch is under way.
+        """
+        if self.phase in _BUSY:
+            raise SwitchBusyError(f"app {self.app} is being switched to {self._current and self._current.to}")
+        self._attempts += 1
+        number = self._attempts
+        members = set(self._members)
+        attempt = _Attempt(number, self.active, to, drain, len(members), members)
+        if to == self.active:
+            return number, [Reported(number, self._report(attempt, drained=True, drain_ms=0.0))]
+        actions = self._finish(now) if self._current is not None else []
+        self._current = attempt
+        self.phase = Phase.HOLDING
+        # A worker has half of the hold to answer, so that what it held can still go on if another one does not.
+        self.deadline = now + hold / 2
+        self._busy = {}
+        order = orders.Hold(app=self.app, epoch=self.epoch + 1, attempt=number, hold=hold)
+        actions += self._to_all(order)
+        return number, actions + self._advance(now)
+
+    def hold_ack(self, now: float, worker: int, ack: orders.HoldAck) -> list[Action]:
+        attempt = self._current
+        if attempt is None or self.phase is not Phase.HOLDING or ack.attempt != attempt.number:
+            return []
+        if worker not in attempt.pending:
+            return []
+        attempt.pending.discard(worker)
+        attempt.in_flight += ack.in_flight
+        attempt.tunnels += ack.tunnels
+        self._busy[worker] = set(ack.busy)
+        return self._advance(now)
+
+    def persisted(self, now: float, number: int) -> list[Action]:
+        attempt = self._current
+        if attempt is None or self.phase is not Phase.PERSISTING or number != attempt.number:
+            return []
+        self.epoch += 1
+        self.active = attempt.to
+        self.phase = Phase.SWITCHING
+        self.deadline = now + SWITCH_SECONDS
+        attempt.pending = set(self._members)
+        busy = self._busy_counts()
+        order = orders.Switch(app=self.app, epoch=self.epoch, to=attempt.to, busy=busy)
+        return self._to_all(order) + self._advance(now)
+
+    def persist_failed(self, number: int, reason: str) -> list[Action]:
+        attempt = self._current
+        if attempt is None or self.phase is not Phase.PERSISTING or number != attempt.number:
+            return []
+        return self._abandon(attempt, reason)
+
+    def switch_ack(self, now: float, worker: int, ack: orders.SwitchAck) -> list[Action]:
+        attempt = self._current
+        if attempt is None or self.phase is not Phase.SWITCHING or ack.epoch != self.epoch:
+            return []
+        if worker not in attempt.pending:
+            return []
+        attempt.pending.discard(worker)
+        attempt.held += ack.held
+        attempt.hold_ms = max(attempt.hold_ms, ack.hold_ms)
+        return self._advance(now)
+
+    def sessions_ended(self, worker: int, event: orders.SessionsEnded) -> list[Action]:
+        """What a worker has reported busy is over there; once the switch is made, all workers are told."""
+        epoch = self.epoch + 1 if self.phase in _UNDECIDED else self.epoch
+        busy = self._busy.get(worker)
+        if busy is None or event.epoch != epoch:
+            return []
+        return self._ended(busy, event.sessions)
+
+    def drained(self, now: float, worker: int, event: orders.Drained) -> list[Action]:
+        attempt = self._current
+        if attempt is None or self.draining != event.slot or event.epoch != self.epoch:
+            return []
+        attempt.pending.discard(worker)
+        return self._advance(now)
+
+    def cut_report(self, event: orders.CutReport) -> None:
+        attempt = self._current
+        if attempt is None or self.phase is not Phase.CUTTING or event.epoch != self.epoch:
+            return
+        attempt.cut += event.exchanges[: MAX_CUT_LISTED - len(attempt.cut)]
+
+    def lost(self, now: float, worker: int) -> list[Action]:
+        """The worker is dead: it has no exchange any more, and no answer of it is waited for."""
+        self._members.pop(worker, None)
+        busy = self._busy.pop(worker, set())
+        actions = self._ended(busy, tuple(busy))
+        if self._current is not None:
+            self._current.pending.discard(worker)
+            actions += self._advance(now)
+        return actions
+
+    def expired(self, now: float) -> list[Action]:
+        """Call it when `deadline` has come."""
+        attempt = self._current
+        if attempt is None or self.deadline is None or now < self.deadline:
+            return []
+        self.deadline = None
+        late = sorted(attempt.pending)
+        if self.phase is Phase.HOLDING:
+            reason = f"{_workers(late)} did not acknowledge the hold in time"
+            return self._abandon(attempt, reason) + [Replace(worker, reason) for worker in late]
+        if self.phase is Phase.SWITCHING:
+            # Without a further deadline: until such a worker is dead, it may send requests to the old slot.
+            return [Replace(worker, "it did not acknowledge the switch in time") for worker in late]
+        if self.phase is Phase.DRAINING:
+            self.phase = Phase.CUTTING
+            self.deadline = now + CUT_SECONDS
+            order = orders.Cut(app=self.app, epoch=self.epoch, slot=attempt.old)
+            return [Send(worker, order) for worker in late]
+        return self._finish(now)
+
+    def _advance(self, now: float) -> list[Action]:
+        """Goes to the next phase when nothing is pending."""
+        attempt = self._current
+        if attempt is None or attempt.pending:
+            return []
+        if self.phase is Phase.HOLDING:
+            self.phase = Phase.PERSISTING
+            self.deadline = None
+            attempt.barrier_sessions = len(self._busy_counts())
+            return [Persist(attempt.number, attempt.to, self.epoch + 1)]
+        if self.phase is Phase.SWITCHING:
+            self.phase = Phase.DRAINING
+            self.deadline = now + attempt.drain
+            attempt.drain_from = now
+            attempt.pending = set(self._members)
+            order = orders.Drain(app=self.app, epoch=self.epoch, slot=attempt.old)
+            return self._to_all(order) + self._advance(now)
+        if self.phase in (Phase.DRAINING, Phase.CUTTING):
+            return self._finish(now)
+        return []
+
+    def _finish(self, now: float) -> list[Action]:
+        attempt = self._current
+        if attempt is None:
+            return []
+        drained = not attempt.pending and not attempt.cut
+        report = self._report(attempt, drained=drained, drain_ms=(now - attempt.drain_from) * 1000)
+        self._rest()
+        return [Reported(attempt.number, report)]
+
+    def _abandon(self, attempt: _Attempt, reason: str) -> list[Action]:
+        order = orders.ReleaseHold(app=self.app, epoch=self.epoch + 1, attempt=attempt.number)
+        self._busy = {}
+        self._rest()
+        return [*self._to_all(order), Refused(attempt.number, reason)]
+
+    def _rest(self) -> None:
+        self.phase = Phase.IDLE
+        self.deadline = None
+        self._current = None
+
+    def _report(self, attempt: _Attempt, *, drained: bool, drain_ms: float) -> SwitchReport:
+        return SwitchReport.model_validate(
+            {
+                "app": self.app,
+                "from": attempt.old,
+                "to": attempt.to,
+                "epoch": self.epoch,
+                "workers": attempt.workers,
+                "hold_ms": attempt.hold_ms,
+                "held": attempt.held,
+                "in_flight": attempt.in_flight,
+                "barrier_sessions": attempt.barrier_sessions,
+                "drained": drained,
+                "drain_ms": drain_ms,
+                "cut": tuple(attempt.cut),
+                "tunnels": attempt.tunnels,
+            }
+        )
+
+    def _ended(self, busy: set[str], sessions: Iterable[str]) -> list[Action]:
+        ended = tuple(session for session in sessions if session in busy)
+        busy.difference_update(ended)
+        if not ended or self.phase in _UNDECIDED:
+            return []
+        return self._to_all(orders.SessionsEnded(app=self.app, epoch=self.epoch, sessions=ended))
+
+    def _busy_counts(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for sessions in self._busy.values():
+            for session in sessions:
+                counts[session] = counts.get(session, 0) + 1
+        return counts
+
+    def _to_all(self, order: orders.Order) -> list[Action]:
+        return [Send(worker, order) for worker in self._members]
+
+    def __repr__(self) -> str:
+        pending = sorted(self._current.pending) if self._current else []
+        return f"<Switchover {self.app} active={self.active} epoch={self.epoch} {self.phase.value} pending={pending}>"
+
+
+def _workers(numbers: list[int]) -> str:
+    return f"worker{'s' if len(numbers) > 1 else ''} {', '.join(str(number) for number in numbers)}"
