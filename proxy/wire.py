@@ -39,11 +39,11 @@ Health = Literal["up", "down", "unknown"]
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class _Response(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 # --- switching -----------------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ class SwitchReport(_Response):
     cut: tuple[InflightExchange, ...] = Field((), description="exchanges ended at the drain's deadline")
     tunnels: int = Field(description="tunnels on the old slot at the switch")
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
 
 
 # --- what is --------------------------------------------------------------------------------------------------
@@ -118,6 +118,10 @@ class SlotStatus(_Response):
     in_flight: int = Field(description="exchanges outstanding, tunnels included")
     tunnels: int
     requests: int = Field(description="exchanges ended since the proxy started")
+    errors_5xx: int = Field(0, description="of these, answers of 500 and above; since the proxy started")
+    latency_p99_ms: float | None = Field(
+        None, description="99th percentile of the time to answer since the last switch; none without a request"
+    )
     static_root: str | None = None
     release: str | None = Field(None, description="what the deployer said runs there")
 
@@ -214,7 +218,3 @@ class Problem(_Response):
     title: str
     status: int
     detail: str = ""
-
-
-SwitchReport.model_rebuild()
-AppStatus.model_rebuild()
