@@ -118,6 +118,11 @@ class SlotStatus(_Response):
     in_flight: int = Field(description="exchanges outstanding, tunnels included")
     tunnels: int
     requests: int = Field(description="exchanges ended since the proxy started")
+    requests_since_switch: int = Field(0, description="exchanges ended since the app's last switch")
+    errors_5xx: int = Field(0, description="exchanges since the app's last switch that ended with a 5xx status")
+    latency_p99_ms: float | None = Field(
+        None, description="upper bound of the 99th percentile since the app's last switch; null without requests"
+    )
     errors_5xx: int = Field(0, description="of these, answers of 500 and above; since the proxy started")
     latency_p99_ms: float | None = Field(
         None, description="99th percentile of the time to answer since the last switch; none without a request"
@@ -131,7 +136,8 @@ class AppStatus(_Response):
     active: str
     epoch: int
     held: int
-    switching: bool
+    switching: bool = Field(description="a switch is under way that some worker may not know yet")
+    draining: str | None = Field(None, description="the slot whose exchanges a switch waits for")
     slots: tuple[SlotStatus, ...]
     release: ReleaseProgress | None = None
 

@@ -1,0 +1,134 @@
+"""What must survive the supervisor: each app's active slot, its epoch, and what the admin API changed of its slots.
+
+One JSON file. It is written as a temporary file, fsync, rename, fsync of the directory, so that after a crash it
+holds either the old or the new content. A damaged file is an error: which slot runs the right release can't be
+guessed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from proxy.address import BackendAddress, Name
+from proxy.errors import StateError
+
+if TYPE_CHECKING:
+    from proxy.settings import Settings
+
+FILE: Final = "state.json"
+_MAX_BYTES: Final = 16 * 1024 * 1024
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SlotRecord(_Record):
+    """None: as the configuration says."""
+
+    backends: Annotated[tuple[BackendAddress, ...], Field(min_length=1)] | None = None
+    static_root: str | None = None
+    release: str | None = None
+
+
+class AppRecord(_Record):
+    active: Name
+    epoch: Annotated[int, Field(ge=0)]
+    slots: dict[Name, SlotRecord] = {}
+
+
+class State(_Record):
+    """All of the file. `version` is that of its form."""
+
+    version: Literal[1] = 1
+    apps: dict[Name, AppRecord] = {}
+
+    def with_app(self, name: str, record: AppRecord) -> State:
+        """A copy in which the app has this record."""
+        return self.model_copy(update={"apps": {**self.apps, name: record}})
+
+
+def for_settings(state: State, settings: Settings, path: str) -> State:
+    """The state completed for new apps. Apps that the settings no longer have keep their record.
+
+    `path` is the state file's, for the message. Raises StateError when an active slot is not in the settings.
+    """
+    for name, app in settings.apps.items():
+        record = state.apps.get(name)
+        if record is None:
+            state = state.with_app(name, AppRecord(active=app.active, epoch=0))
+        elif record.active not in app.slots:
+            raise StateError(
+                f"slot {record.active} of app {name} is active, but the configuration has no such slot",
+                f"add apps.{name}.slots.{record.active} again, or switch to another slot first; to forget "
+                f"what was active, remove apps.{name} from {path} while the proxy is stopped",
+            )
+    return state
+
+
+class StateStore:
+    """The file in `state_dir`. Its methods block for the time of the disk."""
+
+    def __init__(self, state_dir: str) -> None:
+        self._dir = Path(state_dir)
+        self.path = self._dir / FILE
+
+    def load(self) -> State:
+        """An empty State when there is no file. Raises StateError when it is damaged or can't be read."""
+        try:
+            with self.path.open("rb") as file:
+                raw = file.read(_MAX_BYTES + 1)
+        except FileNotFoundError:
+            return State()
+        except OSError as error:
+            raise StateError(f"{self.path}: can't be read: {error.strerror}") from error
+        try:
+            if len(raw) > _MAX_BYTES:
+                raise ValueError("too long")
+            return State.model_validate_json(raw)
+        except ValueError as error:
+            raise StateError(f"{self.path} is damaged: {_cause(error)}", self._advice()) from error
+
+    def save(self, state: State) -> None:
+        """Returns when the state is durable. Raises StateError; then the file holds the old or the new state."""
+        raw = state.model_dump_json(indent=2).encode() + b"\n"
+        temporary = self._dir / f"{FILE}.new"
+        try:
+            with temporary.open("wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+            _sync_directory(self._dir)
+        except OSError as error:
+            advice = f"make room, or make {self._dir} writable for user {os.getuid()}"
+            raise StateError(f"{self.path}: can't be written: {error.strerror}", advice) from error
+
+    def _advice(self) -> str:
+        return (
+            f"find out which slot has the right release, move {self.path} away, set apps.APP.active in the "
+            "configuration to that slot, and start the proxy again"
+        )
+
+    def __repr__(self) -> str:
+        return f"<StateStore {self.path}>"
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cause(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        detail = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in detail["loc"])
+        return f"{where}: {detail['msg']}" if where else detail["msg"]
+    return str(error)
