@@ -11,7 +11,7 @@ import json
 import os
 import re
 import tempfile
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from deployer import durable
 from deployer.clock import SystemClock
@@ -19,7 +19,7 @@ from deployer.errors import Refused
 from deployer.release import Release
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from deployer.clock import Clock
@@ -41,10 +41,14 @@ class Store:
 
     def add(self, war_path: Path) -> Release:
         """Stores a copy of the WAR and returns its release; the same content again gives the same release."""
+        try:
+            original = war_path.open("rb")
+        except OSError as why:
+            raise Refused(f"cannot read {war_path}: {why.strerror}", "check the path and the file's mode") from why
         temporary = ""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            digest, temporary = self._copy(war_path)
+            digest, temporary = self._copy(original)
             known = self._read(digest[:ID_DIGITS])
             if known is not None:
                 if known.sha256 != digest:
@@ -59,22 +63,23 @@ class Store:
                 "make room, mend the permissions, or set releases.dir",
             ) from why
         finally:
+            original.close()
             if temporary and os.path.exists(temporary):
                 os.unlink(temporary)
 
-    def get(self, release: str) -> Release:
+    def get(self, id_or_prefix: str) -> Release:
         """The release whose id or SHA-256 begins so (4 digits or more)."""
-        if not _PREFIX.fullmatch(release):
-            raise Refused(f"{release!r} is not a release's id", "deployer history lists them")
-        found = [known for known in self.list() if known.sha256.startswith(release)]
+        if not _PREFIX.fullmatch(id_or_prefix):
+            raise Refused(f"{id_or_prefix!r} is not a release's id", "deployer history lists them")
+        found = [known for known in self.list() if known.sha256.startswith(id_or_prefix)]
         if len(found) != 1:
             what = "more than one release begins" if found else "no stored release begins"
-            raise Refused(f"{what} with {release}", "deployer history lists them")
+            raise Refused(f"{what} with {id_or_prefix}", "deployer history lists them")
         if not found[0].war.is_file():
             raise Refused(f"the WAR of release {found[0].id} is gone from {self.directory}", "release it again")
         return found[0]
 
-    def list(self) -> list[Release]:
+    def list(self) -> Sequence[Release]:
         """All releases, the newest first."""
         try:
             names = [entry.stem for entry in self.directory.glob("*.json")]
@@ -83,12 +88,13 @@ class Store:
         known = [release for release in map(self._read, names) if release is not None]
         return sorted(known, key=lambda release: (release.added, release.id), reverse=True)
 
-    def prune(self, keep: int, in_use: Collection[str]) -> list[Release]:
+    def prune(self, keep: int, in_use: Iterable[str]) -> Sequence[Release]:
         """Removes all but the `keep` newest and those whose ids are `in_use`; returns what it removed.
 
         Remains of adds that were cut off go too.
         """
-        removed = [release for release in self.list()[keep:] if release.id not in in_use]
+        used = frozenset(in_use)
+        removed = [release for release in self.list()[keep:] if release.id not in used]
         try:
             for release in removed:
                 (self.directory / f"{release.id}.json").unlink()
@@ -101,22 +107,21 @@ class Store:
             raise Refused(f"cannot remove old releases from {self.directory}: {why}", "mend the permissions") from why
         return removed
 
-    def _copy(self, war_path: Path) -> tuple[str, str]:
+    def _copy(self, original: IO[bytes]) -> tuple[str, str]:
         """Copies and hashes in one reading, so that the hash is that of the copy."""
         digest = hashlib.sha256()
-        with war_path.open("rb") as original:
-            descriptor, temporary = tempfile.mkstemp(prefix=durable.TEMPORARY_PREFIX, dir=self.directory)
-            try:
-                with os.fdopen(descriptor, "wb") as copy:
-                    while chunk := original.read(_CHUNK):
-                        digest.update(chunk)
-                        copy.write(chunk)
-                    copy.flush()
-                    os.fchmod(descriptor, 0o644)
-                    os.fsync(descriptor)
-            except BaseException:
-                os.unlink(temporary)
-                raise
+        descriptor, temporary = tempfile.mkstemp(prefix=durable.TEMPORARY_PREFIX, dir=self.directory)
+        try:
+            with os.fdopen(descriptor, "wb") as copy:
+                while chunk := original.read(_CHUNK):
+                    digest.update(chunk)
+                    copy.write(chunk)
+                copy.flush()
+                os.fchmod(descriptor, 0o644)
+                os.fsync(descriptor)
+        except BaseException:
+            os.unlink(temporary)
+            raise
         return digest.hexdigest(), temporary
 
     def _keep(self, name: str, digest: str, temporary: str) -> Release:
