@@ -118,11 +118,6 @@ class SlotStatus(_Response):
     in_flight: int = Field(description="exchanges outstanding, tunnels included")
     tunnels: int
     requests: int = Field(description="exchanges ended since the proxy started")
-    requests_since_switch: int = Field(0, description="exchanges ended since the app's last switch")
-    errors_5xx: int = Field(0, description="exchanges since the app's last switch that ended with a 5xx status")
-    latency_p99_ms: float | None = Field(
-        None, description="upper bound of the 99th percentile since the app's last switch; null without requests"
-    )
     errors_5xx: int = Field(0, description="of these, answers of 500 and above; since the proxy started")
     latency_p99_ms: float | None = Field(
         None, description="99th percentile of the time to answer since the last switch; none without a request"
