@@ -13,8 +13,10 @@ TEMPORARY_PREFIX = ".part-"
 """How an unfinished file's name begins; one that is left over belongs to a run that was cut off."""
 
 
-def write(path: Path, data: bytes, mode: int, gid: int = -1) -> None:
+def write(path: Path, data: bytes, mode: int, gid: int = -1, *, sync_name: bool = True) -> None:
     """Writes a file whole, or leaves the old one. gid: its group, -1 for the process's own.
+
+    sync_name: False when the caller syncs the directory itself, once for many files.
 
     Raises OSError: the disk is full, the directory is read-only, and so on.
     """
@@ -31,7 +33,8 @@ def write(path: Path, data: bytes, mode: int, gid: int = -1) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-    sync_directory(path.parent)
+    if sync_name:
+        sync_directory(path.parent)
 
 
 def write_if_changed(path: Path, data: bytes, mode: int, gid: int = -1) -> bool:
