@@ -1,0 +1,334 @@
+"""From the facts to a plan: a list of steps. Pure; `deployer plan` prints it, the runner executes the same objects.
+
+The strategies stand at the end and read as prose. `return` is the way of the article that this tool is after:
+production -> temp -> production. `swap` moves once and stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from deployer.errors import Refused
+from deployer.steps import (
+    Deploy,
+    Place,
+    Prune,
+    PublishStatic,
+    RunHooks,
+    SessionsArrived,
+    Smoke,
+    Start,
+    Step,
+    StopSlot,
+    StoreWar,
+    WarmUp,
+)
+from deployer.switching import Switch, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from deployer.release import InstanceFacts, Observed, Release
+    from deployer.settings import Strategy
+    from deployer.site import Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is wanted. source: the WAR to store first, None when the release is in the store."""
+
+    release: Release
+    strategy: Strategy
+    source: Path | None = None
+    rollback: bool = False
+    accept_session_loss: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How this site does it, from the settings. hooks: how many commands each moment has."""
+
+    app: str
+    places: Mapping[str, Place]
+    timings: Timings
+    replicate: bool = True
+    static_patterns: tuple[str, ...] = ()
+    static_to: str = ""
+    smoke_tests: int = 0
+    warmup_requests: int = 0
+    warmup_paths: tuple[str, ...] = ()
+    hooks: Mapping[str, int] = field(default_factory=dict)
+    keep: int = 5
+    public_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps in order. previous: the release that is live before it. notes: what the operator should know."""
+
+    title: str
+    release: Release
+    previous: str | None
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...] = ()
+    lands_on: str = ""
+
+    def lines(self) -> list[str]:
+        """The plan as text: each step's sentence, and what it touches below it."""
+        lines = [self.title, *(f"note: {note}" for note in self.notes)]
+        for number, step in enumerate(self.steps, 1):
+            first, *details = step.describe()
+            lines.append(f"{number:3}. {first}")
+            lines += [f"     - {detail}" for detail in details]
+        return lines
+
+
+def plan_release(wish: Wish, observed: Observed, ways: Ways, stored: Mapping[str, Release]) -> Plan:
+    """The plan that makes `wish.release` live. stored: the release store by id. Raises Refused when unsafe."""
+    _check_observed(observed)
+    making = _Making(wish, observed, ways, stored)
+    if not observed.live.running:
+        return making.cold_start()
+    if wish.rollback and _runs(observed.slots[observed.idle], wish.release):
+        return making.back_at_once()
+    if wish.strategy == "swap":
+        return making.swap()
+    if observed.active == observed.home:
+        return making.there_and_back()
+    return making.home()
+
+
+def plan_switch(ways: Ways, observed: Observed, release: Release, to: str, *, force: bool, accept_loss: bool) -> Plan:
+    """The plan of `deployer switch`. `release` is what runs in the slot `to`."""
+    _check_observed(observed)
+    making = _Making(Wish(release, "swap", accept_session_loss=accept_loss), observed, ways, {})
+    return making.only_switch(to, force=force)
+
+
+def _check_observed(observed: Observed) -> None:
+    if observed.active not in observed.slots:
+        raise Refused(
+            f"the proxy's active slot is {observed.active}, which deployer.yaml does not have",
+            f"add it to slots, or switch to one of {', '.join(observed.slots)} with `proxy switch`",
+        )
+    if observed.switching:
+        raise Refused("a switch is going on in the proxy", "wait for its end: `deployer status` shows it")
+
+
+def _runs(facts: InstanceFacts, release: Release) -> bool:
+    return facts.running and facts.http_ready and facts.release_id == release.id
+
+
+class _Making:
+    """The parts that plans are made of."""
+
+    def __init__(self, wish: Wish, observed: Observed, ways: Ways, stored: Mapping[str, Release]) -> None:
+        self._wish = wish
+        self._observed = observed
+        self._ways = ways
+        self._stored = stored
+        self._live = observed.active
+        self._idle = observed.idle
+        self._notes: list[str] = []
+        if not ways.replicate:
+            self._notes.append("sessions are not replicated: each switch logs users out")
+        if observed.live.running and not observed.live.http_ready:
+            self._notes.append(f"{self._live} is active but not ready: users get errors now")
+        if observed.live.running and observed.live.release_id == wish.release.id:
+            self._notes.append(f"release {wish.release.id} is live already; it is started afresh")
+
+    # --- the strategies ----------------------------------------------------------------------------------
+
+    def there_and_back(self) -> Plan:
+        """`return`, from home."""
+        self._need_live_release()
+        return self._plan(
+            f"{self._what()}: by {self._idle}, and back to {self._live}",
+            [
+                *self._prepare(),
+                *self._bring_up(self._idle),
+                *self._move(self._live, self._idle),
+                *self._bring_up(self._live, while_users_are_on=self._idle),
+                *self._move(self._idle, self._live),
+                *self._retire(self._idle, heir=self._live),
+                *self._finish(),
+            ],
+            lands_on=self._live,
+        )
+
+    def home(self) -> Plan:
+        """`return`, when another slot than home is active: one move home does it."""
+        home = self._observed.home
+        return self._plan(
+            f"{self._what()}: from {self._live} home to {home}",
+            [
+                *self._prepare(),
+                *self._bring_up(home),
+                *self._move(self._live, home),
+                *self._retire(self._live, heir=home),
+                *self._finish(),
+            ],
+            lands_on=home,
+        )
+
+    def swap(self) -> Plan:
+        """Moves to the idle slot and stays; the old one runs on for an instant rollback."""
+        return self._plan(
+            f"{self._what()}: to {self._idle}, which stays active; {self._live} runs on for a rollback",
+            [
+                *self._prepare(),
+                *self._bring_up(self._idle),
+                *self._move(self._live, self._idle),
+                *self._finish(),
+            ],
+            lands_on=self._idle,
+        )
+
+    def back_at_once(self) -> Plan:
+        """A rollback to what still runs in the idle slot. With `return` the slot that was left is stopped."""
+        leave = self._wish.strategy == "return" and self._idle == self._observed.home
+        return self._plan(
+            f"{self._what()}: it still runs in {self._idle}, so one switch does it",
+            [
+                *self._static(),
+                self._smoke(self._idle),
+                *self._sessions(self._idle, self._live),
+                *self._move(self._live, self._idle),
+                *(self._retire(self._live, heir=self._idle) if leave else ()),
+            ],
+            lands_on=self._idle,
+        )
+
+    def cold_start(self) -> Plan:
+        """Nothing runs in the active slot: the release is started there, and no switch is needed."""
+        self._notes.append(f"nothing runs in the active slot {self._live}: the site is down until it is started")
+        return self._plan(
+            f"{self._what()}: started in {self._live}",
+            [*self._prepare(), *self._bring_up(self._live, down=True), *self._finish()],
+            lands_on=self._live,
+        )
+
+    def only_switch(self, to: str, *, force: bool) -> Plan:
+        """`deployer switch`."""
+        return self._plan(
+            f"switch {self._ways.app} from {self._live} to {to}",
+            [
+                *(() if force else self._sessions(to, self._live)),
+                *self._move(self._live, to, watch=False, force=force),
+            ],
+            lands_on=to,
+        )
+
+    # --- their parts -------------------------------------------------------------------------------------
+
+    def _what(self) -> str:
+        verb = "roll back" if self._wish.rollback else "release"
+        wanted = self._wish.release
+        return f"{verb} {self._ways.app} to {wanted.id} ({wanted.name}), strategy {self._wish.strategy}"
+
+    def _plan(self, title: str, steps: list[Step], lands_on: str) -> Plan:
+        previous = self._observed.live.release_id
+        return Plan(title, self._wish.release, previous, tuple(steps), tuple(self._notes), lands_on)
+
+    def _prepare(self) -> Iterator[Step]:
+        if self._wish.source is not None:
+            yield StoreWar(self._wish.release, self._wish.source)
+        if not self._wish.rollback:
+            yield from self._hooks("before_start")
+        yield from self._static()
+
+    def _static(self) -> Iterator[Step]:
+        if self._ways.static_patterns:
+            before = self._known(self._live)
+            yield PublishStatic(self._wish.release, self._ways.static_patterns, self._ways.static_to, before)
+
+    def _bring_up(self, slot: str, while_users_are_on: str | None = None, *, down: bool = False) -> Iterator[Step]:
+        """The slot from whatever it does now to the new release, tested, and with all sessions."""
+        place = self._ways.places[slot]
+        runs = self._observed.slots[slot].running
+        before = self._known(slot) if runs or down else None
+        spare = while_users_are_on is None and not down
+        if runs:
+            yield StopSlot(
+                place,
+                before,
+                heir=while_users_are_on if self._ways.replicate else None,
+                accept_session_loss=self._wish.accept_session_loss,
+                spare=spare,
+            )
+        yield Deploy(place, self._wish.release, before, spare=spare)
+        yield Start(place, self._wish.release.id, live=down, spare=spare)
+        yield self._smoke(slot)
+        if self._ways.warmup_requests:
+            yield WarmUp(place, self._ways.warmup_requests, self._ways.warmup_paths)
+        if not down:
+            yield from self._sessions(slot, while_users_are_on or self._live)
+
+    def _smoke(self, slot: str) -> Step:
+        hooks = self._ways.hooks.get("smoke", 0)
+        return Smoke(self._ways.places[slot], self._ways.smoke_tests, hooks, self._environment("smoke", slot))
+
+    def _sessions(self, here: str, other: str) -> Iterator[Step]:
+        if self._ways.replicate:
+            yield SessionsArrived(self._ways.places[here], other, self._wish.accept_session_loss)
+
+    def _move(self, origin: str, to: str, *, watch: bool = True, force: bool = False) -> Iterator[Step]:
+        timings = self._ways.timings
+        yield Switch(origin, to, timings.hold, timings.drain, self._ways.public_url, force=force)
+        yield from self._hooks("after_switch", to)
+        if watch and timings.watch:
+            yield Watch(self._ways.places[to], timings.watch, timings.max_error_ratio, timings.max_p99)
+
+    def _retire(self, slot: str, heir: str) -> Iterator[Step]:
+        yield StopSlot(
+            self._ways.places[slot],
+            heir=heir if self._ways.replicate else None,
+            accept_session_loss=self._wish.accept_session_loss,
+            finishing=True,
+        )
+
+    def _finish(self) -> Iterator[Step]:
+        if self._wish.rollback:
+            return
+        yield from self._hooks("after_release", finishing=True)
+        in_slots = {facts.release_id for facts in self._observed.slots.values() if facts.release_id}
+        yield Prune(self._ways.keep, frozenset(in_slots | {self._wish.release.id}))
+
+    def _hooks(self, moment: str, slot: str | None = None, *, finishing: bool = False) -> Iterator[Step]:
+        count = self._ways.hooks.get(moment, 0)
+        if count:
+            yield RunHooks(moment, count, self._environment(moment, slot), slot, finishing)
+
+    def _environment(self, moment: str, slot: str | None) -> Mapping[str, str]:
+        return hook_environment(
+            self._ways, moment, self._wish.release.id, self._observed.live.release_id, slot or self._live
+        )
+
+    # --- facts -------------------------------------------------------------------------------------------
+
+    def _known(self, slot: str) -> Release | None:
+        return self._stored.get(self._observed.slots[slot].release_id or "")
+
+    def _need_live_release(self) -> None:
+        """`return` replaces the slot that serves users now; it must be able to bring it back."""
+        if self._known(self._live) is None:
+            runs = self._observed.live.release_id or "an unknown release"
+            raise Refused(
+                f"{self._live} runs {runs}, which is not in the release store: it could not be brought back "
+                "if the new release failed",
+                "use --strategy swap, which leaves it running",
+            )
+
+
+def hook_environment(ways: Ways, moment: str, release: str, previous: str | None, slot: str) -> Mapping[str, str]:
+    """The variables that a hook gets."""
+    return {
+        "DEPLOYER_APP": ways.app,
+        "DEPLOYER_RELEASE": release,
+        "DEPLOYER_PREVIOUS": previous or "",
+        "DEPLOYER_SLOT": slot,
+        "DEPLOYER_URL": ways.places[slot].url,
+        "DEPLOYER_MOMENT": moment,
+    }
