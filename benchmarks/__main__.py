@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import os
-import resource
-import signal
-import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
 from benchmarks import machine, report, servers, targets, works
+from benchmarks.command import PUBLISHED, UNPUBLISHED, prepare_process, report_errors
 from benchmarks.measure import Bounds
 from benchmarks.picture import draw
-from benchmarks.processes import REPOSITORY, Cores, find_tools
+from benchmarks.processes import Cores, find_tools
 from benchmarks.run import Outcome, Plan, Runner
-from proxy.errors import OperatorError
 
-PUBLISHED = REPOSITORY / "benchmarks" / "results"
-UNPUBLISHED = REPOSITORY / "var" / "bench"
 FULL = (3, Bounds(5))
 QUICK = (1, Bounds(2, 0.2))
 
 
-def stop_cleanly(number: int, _frame: object) -> NoReturn:
-    """A signal ends the run as an exception does, so that every server is stopped."""
-    raise SystemExit(128 + number)
+def describe(cores: Cores) -> str:
+    if not cores.server:
+        return "One core: nothing is pinned."
+    load = ", ".join(map(str, cores.load))
+    return f"The server runs on core {cores.server[0]}, load and backend on {load}."
 
 
 def make_report(plan: Plan, outcome: Outcome, made: datetime, where: machine.Machine) -> report.Report:
-    pinned = (
-        f"Server on core {plan.cores.server[0]}, load and backend on {plan.cores.load}." if plan.cores.server else ""
-    )
     return report.Report(
         made=made.strftime("%Y-%m-%d %H:%M UTC"),
         machine=where,
         versions={server.name: machine.version(server) for server in plan.servers},
-        cores=pinned or "One core: nothing is pinned.",
+        cores=describe(plan.cores),
         seconds=plan.bounds.seconds,
         rounds=plan.rounds,
         works=plan.works,
@@ -99,10 +92,7 @@ def main(
 
 def run(plan: Plan, out: Path) -> None:
     made, where = datetime.now(UTC), machine.read()
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if plan.cores.load:
-        os.sched_setaffinity(0, plan.cores.load)
+    prepare_process(plan.cores)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         runner = Runner(plan, Path(directory), lambda text: click.echo(text, err=True))
         try:
@@ -118,9 +108,4 @@ def run(plan: Plan, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, stop_cleanly)
-    try:
-        main()
-    except OperatorError as error:
-        click.echo(f"bench: {error}" + (f"\n  {error.advice}" if error.advice else ""), err=True)
-        sys.exit(error.exit_code)
+    report_errors(main)

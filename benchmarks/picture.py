@@ -24,8 +24,8 @@ def draw_cpu(axes: Axes, work: Work, rows: list[Summary]) -> None:
     system = [row.system_us / scale for row in rows]
     low = [max(0.0, (row.cpu_us - row.cpu_low) / scale) for row in rows]
     high = [max(0.0, (row.cpu_high - row.cpu_us) / scale) for row in rows]
-    axes.barh(names, user, color=USER, label="user")
-    axes.barh(names, system, left=user, xerr=[low, high], color=SYSTEM, label="system", capsize=2)
+    axes.barh(names, user, color=USER)
+    axes.barh(names, system, left=user, xerr=[low, high], color=SYSTEM, capsize=2)
     label_bars(axes, names, [row.cpu_us / scale for row in rows])
     axes.set_xlabel(f"CPU {unit} a request")
 
@@ -38,10 +38,15 @@ def draw_idle(axes: Axes, rows: list[Summary]) -> None:
     axes.set_xlabel("KiB a connection")
 
 
+def number(value: float) -> str:
+    """Three digits that count, and no exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def label_bars(axes: Axes, names: list[str], values: list[float]) -> None:
     top = max([*values, 0.001])
     for place, value in enumerate(values):
-        axes.text(value + top * 0.04, place, f"{value:.3g}", va="center", fontsize=7)
+        axes.text(value + top * 0.04, place, number(value), va="center", fontsize=7)
     axes.set_xlim(0, top * 1.25)
     for tick, name in zip(axes.get_yticklabels(), names, strict=False):
         tick.set_fontweight("bold" if name == OURS else "normal")
@@ -52,7 +57,7 @@ def draw(works: tuple[Work, ...], summaries: list[Summary], caption: str, path: 
     import matplotlib as mpl
 
     mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "switchyard"
+    mpl.rcParams |= {"svg.hashsalt": "switchyard", "svg.fonttype": "none"}
     from matplotlib import pyplot
 
     shown = [(work, rows) for work in works if (rows := [s for s in summaries if s.work == work.name])]
@@ -66,8 +71,8 @@ def draw(works: tuple[Work, ...], summaries: list[Summary], caption: str, path: 
         draw_idle(axes, rows) if work.kind is Kind.IDLE else draw_cpu(axes, work, rows)
         axes.xaxis.label.set_size(7)
         axes.spines[["top", "right"]].set_visible(False)
-    if shown:
-        grid.flat[0].legend(fontsize=7, frameon=False, loc="upper right")
+    handles = [mpl.patches.Patch(color=USER, label="user"), mpl.patches.Patch(color=SYSTEM, label="system")]
+    figure.legend(handles=handles, fontsize=8, frameon=False, loc="outside lower right", ncols=2)
     figure.suptitle(caption, fontsize=9)
     figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
     pyplot.close(figure)

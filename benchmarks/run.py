@@ -81,9 +81,10 @@ class Runner:
             up: list[Running] = []
             for server in servers:
                 with self._failing(work, server):
-                    running = stack.enter_context(self._checked(work, server, backend))
+                    up.append(stack.enter_context(self._checked(work, server, backend)))
+            for running in up:
+                with self._failing(work, running.server):
                     measuring.warm(running, work)
-                    up.append(running)
             for number in range(1, self._plan.rounds + 1):
                 for running in up:
                     with self._failing(work, running.server):

@@ -1,0 +1,183 @@
+"""`scripts/bench profile`: where one worker's time goes under load, by function; a table and a flame graph.
+
+py-spy samples the worker with native frames. It stops the process for each sample, so the rate of requests is
+lower than in a benchmark; the shares are what counts. System calls a request are counted by strace where there is one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from benchmarks import flame, machine, servers, stacks, works
+from benchmarks.command import PUBLISHED, prepare_process, report_errors
+from benchmarks.measure import generator, wrk
+from benchmarks.model import OURS, Kind, Source, Work
+from benchmarks.processes import Backend, Cores, Running, find_tools, make_site, started
+from benchmarks.procfs import PROC, parse_stat
+from benchmarks.report import table
+from benchmarks.servers import BACKEND, BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SAMPLES_A_SECOND = 250
+STRACE_SECONDS = 3
+STRACE_LINE = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What was found for one work. `calls` are system calls a request, empty when they were not counted."""
+
+    work: Work
+    stacks: list[stacks.Stack]
+    calls: Mapping[str, float]
+
+
+def worker_pid(running: Running) -> int:
+    """The worker: of the server's processes the one that used the most CPU (after a load)."""
+    return max(running.pids(), key=lambda pid: sum(cpu_ticks(pid)))
+
+
+def cpu_ticks(pid: int) -> tuple[int, int]:
+    _, user, system = parse_stat((PROC / str(pid) / "stat").read_text())
+    return user, system
+
+
+def parse_strace(text: str) -> dict[str, int]:
+    """Calls by name, from the summary of `strace -c` (man 1 strace)."""
+    return {name: int(count) for count, name in STRACE_LINE.findall(text) if name != "total"}
+
+
+def sample(pid: int, seconds: int, directory: Path) -> list[stacks.Stack]:
+    """py-spy's samples of a process. Raises BenchError when it can't attach."""
+    raw = directory / "samples"
+    tool = Path(sys.executable).with_name("py-spy")
+    argv = [str(tool), "record", "--native", "--format", "raw", "--output", str(raw), "--pid", str(pid)]
+    argv += ["--rate", str(SAMPLES_A_SECOND), "--duration", str(seconds)]
+    result = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + 60, check=False)
+    if result.returncode or not raw.exists():
+        raise BenchError(f"py-spy can't sample the worker: {result.stderr[-300:]}", "run it as root, or allow ptrace")
+    return stacks.parse(raw.read_text())
+
+
+def count_calls(pid: int, backend: Backend, work: Work, directory: Path) -> dict[str, float]:
+    """System calls a request; empty without strace, and for static files, whose requests the backend can't count."""
+    if shutil.which("strace") is None or work.source is Source.STATIC:
+        return {}
+    output = directory / "strace"
+    before = backend.counters()[1]
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        argv = ["timeout", "-s", "INT", str(STRACE_SECONDS), "strace", "-c", "-f", "-o", str(output), "-p", str(pid)]
+        subprocess.run(argv, capture_output=True, timeout=STRACE_SECONDS + 10, check=False)
+    requests = backend.counters()[1] - before - 1
+    calls = parse_strace(output.read_text()) if output.exists() and requests > 0 else {}
+    return {name: count / requests for name, count in sorted(calls.items(), key=lambda item: -item[1])}
+
+
+def profile(work: Work, seconds: int, cores: Cores, directory: Path) -> Profile:
+    """Loads our server with the work and samples its worker for `seconds`."""
+    (server,) = servers.choose((OURS,))
+    site = make_site(directory)
+    with contextlib.ExitStack() as stack:
+        backing = stack.enter_context(started(BACKEND, directory, site, 1, cores.load))
+        backing.wait_ready("/1k.bin")
+        running = stack.enter_context(started(server, directory, site, 1, cores.server))
+        running.wait_ready("/1k.bin")
+        argv = wrk(work, server.port, seconds + STRACE_SECONDS + 60)
+        stack.enter_context(generator(argv, cores.load))
+        time.sleep(2)
+        pid = worker_pid(running)
+        found = sample(pid, seconds, directory)
+        return Profile(work, found, count_calls(pid, Backend(backing), work, directory))
+
+
+def percent(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole and part else ""
+
+
+def to_markdown(found: Profile, where: machine.Machine, made: datetime, picture: str) -> str:
+    """The tables: by cost, by function of ours, by system call."""
+    total = sum(stack.count for stack in found.stacks)
+    rows = [
+        (row.function, percent(row.samples, total), *(percent(row.costs[cost], total) for cost in stacks.Cost))
+        for row in stacks.by_function(found.stacks)
+        if row.samples >= total * 0.002
+    ]
+    calls = stacks.by_system_call(found.stacks)
+    names = [*calls, *(name for name in found.calls if name not in calls)]
+    return "\n".join(
+        (
+            f"# Where the time goes: {found.work.title}",
+            "",
+            f"Made {made:%Y-%m-%d %H:%M} UTC by `scripts/bench profile`: {total} samples of one worker with "
+            f"{found.work.connections} connections. {where.cpu}, Linux {where.kernel}, Python {where.python}.",
+            "",
+            f"![Flame graph]({picture})",
+            "",
+            "## By kind of work",
+            "",
+            table(
+                ("spent on", "share"),
+                [(cost.value, percent(count, total)) for cost, count in stacks.by_cost(found.stacks).items()],
+            ),
+            "## By function",
+            "",
+            "A sample belongs to the innermost function of the proxy on its stack; the other columns say what that",
+            "function had called.",
+            "",
+            table(("function", "share", *(cost.value for cost in stacks.Cost)), rows),
+            "## By system call",
+            "",
+            table(
+                ("call", "share of time", "calls a request"),
+                [
+                    (
+                        name,
+                        percent(calls.get(name, 0), total),
+                        f"{found.calls[name]:.3f}" if name in found.calls else "",
+                    )
+                    for name in names
+                ],
+            ),
+        )
+    )
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("name", default="proxied-1k")
+@click.option("--seconds", type=click.IntRange(1, 120), default=10, help="How long to sample.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=PUBLISHED)
+def main(name: str, seconds: int, out: Path) -> None:
+    """Profiles one worker under the work NAME (see scripts/bench --list) by function."""
+    (work,) = works.choose((name,))
+    if work.kind is not Kind.REQUESTS:
+        raise BenchError(f"{name} is not a work of many requests", "choose proxied-1k or static-10k")
+    find_tools(("nginx", "wrk", "taskset", "setpriv"))
+    cores = Cores.split(tuple(sorted(os.sched_getaffinity(0))))
+    made, where = datetime.now(UTC), machine.read()
+    prepare_process(cores)
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        found = profile(work, seconds, cores, Path(directory))
+    out.mkdir(parents=True, exist_ok=True)
+    caption = f"{work.title}, one worker, {made:%Y-%m-%d}: orange our code, yellow patterns, blue system calls"
+    (out / f"profile-{name}.svg").write_text(flame.draw(found.stacks, caption))
+    (out / f"profile-{name}.md").write_text(to_markdown(found, where, made, f"profile-{name}.svg"))
+    click.echo(f"written to {out}/profile-{name}.md and .svg")
+
+
+if __name__ == "__main__":
+    report_errors(main)
