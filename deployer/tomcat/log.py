@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 LARGEST_READ = 8 << 20
 """Bytes of a log that are looked at, from its end: a start logs a few kilobytes."""
 
+_MOST_LINES = 8
+
 _RECORD = re.compile(
-    r"^\d{2}-\S+-\d{4} \d{2}:\d{2}:\d{2}\.\d{3} (?P<level>\S+) \[(?P<thread>[^\]]*)\]"
+    r"^\d{2}-\S+-\d{4} \d{2}:\d{2}:\d{2}\.\d{3} (?P<level>\S+) \[(?P<thread>.*?)\]"
     r" (?P<source>\S+) (?P<message>.*)$"
 )
 _THROWABLE = re.compile(
-    r"^(?:Caused by: |\t*)(?P<type>(?:[\w$]+\.)+[\w$]*(?:Exception|Error|Throwable)\b[\w$]*)"
-    r"(?:: (?P<text>.*))?$"
+    r"^\t*(?:Caused by: )?(?P<type>(?:[\w$]+\.)+[\w$]*(?:Exception|Error|Throwable)\b[\w$]*)"
+    r"(?:[:;] (?P<text>.*))?$"
 )
 _FRAME = re.compile(r"^\s*(?:at |\.\.\. \d+ (?:more|common frames))")
 _SEVERE = frozenset(["SEVERE", "SCHWERWIEGEND", "GRAVE", "\u81f4\u547d\u7684", "\u4e25\u91cd"])
@@ -93,49 +95,52 @@ def server_started(records: Iterable[LogRecord]) -> bool:
     return any(record.source == "org.apache.catalina.startup.Catalina.start" for record in records)
 
 
-def explain(records: list[LogRecord]) -> str:
-    """Why a start failed, in plain words with the log's own cause; "" when the log does not tell.
-
-    The first SEVERE with an exception tells most: later ones only say that something had failed before.
-    """
-    bad = severe(records)
-    told = next((record for record in bad if record.causes()), bad[0] if bad else None)
-    if told is None:
-        told = next((record for record in records if record.level == "STDERR" and record.message.strip()), None)
-        if told is None:
-            return ""
-        return "\n".join(["the JVM said:", *(f"  {line}" for line in [told.message, *told.detail][:8])])
-    lines = [_plain(told), f"  {told.message}"]
-    lines += [f"    {cause}" for cause in _without_repeats(told.causes())]
-    return "\n".join(lines)
-
-
 _PLAIN = (
     ("Exception sending context initialized event", "a listener of the application threw while it started"),
     ("Error configuring application listener", "a listener class of the application cannot be loaded"),
     ("threw load() exception", "a servlet that loads on startup threw in init()"),
     ("Exception starting filter", "a filter of the application threw in init()"),
-    ("Parse error in application web.xml", "WEB-INF/web.xml is not valid"),
+    ("was not deployed because it contained a deployment descriptor", "the WAR brings its own META-INF/context.xml"),
     ("Exception fixing docBase", "the WAR cannot be unpacked: it is damaged"),
-    (
-        "was not deployed because it contained a deployment descriptor",
-        "the WAR brings its own META-INF/context.xml",
-    ),
-    ("Address already in use", "a port is taken by another process"),
-    ("Failed to initialize connector", "a port could not be opened"),
-    ("Error deploying web application archive", "the WAR could not be deployed"),
-    ("Failed to start component", "a part of Tomcat did not start"),
-    ("Unable to complete the scan for annotations", "the WAR's classes cannot be scanned"),
+    ("Parse fatal error", "an XML file of the application is not well-formed"),
+    ("Parse error in application web.xml", "WEB-INF/web.xml is not valid"),
+    ("Failed to process", "a part of the application's configuration is not valid"),
+    ("for annotations", "a class file of the application cannot be read"),
+    ("java.net.BindException", "a port is taken by another process"),
+    ("java.lang.OutOfMemoryError", "the JVM ran out of memory: raise -Xmx in tomcat.jvm"),
+    ("java.lang.UnsupportedClassVersionError", "a class needs a newer Java than the slot has"),
 )
+
+
+def explain(records: list[LogRecord]) -> str:
+    """Why a start failed, in plain words with the log's own cause; "" when the log does not tell.
+
+    The first record that says something known tells most, then the first one with an exception: later ones say only
+    that something had failed before.
+    """
+    bad = severe(records)
+    for record in bad:
+        plain = _plain(record)
+        if plain:
+            return _told(plain, record)
+    told = next((record for record in bad if record.causes()), bad[0] if bad else None)
+    if told is not None:
+        return _told("Tomcat logged a SEVERE record", told)
+    lines = [line for record in records if record.level == "STDERR" for line in (record.message, *record.detail)]
+    return "\n".join(["the JVM said:", *(f"  {line}" for line in lines[:_MOST_LINES])]) if lines else ""
 
 
 def _plain(record: LogRecord) -> str:
     whole = "\n".join((record.message, *record.causes()))
-    return next((words for sign, words in _PLAIN if sign in whole), "Tomcat logged a SEVERE record")
+    return next((words for sign, words in _PLAIN if sign in whole), "")
+
+
+def _told(plain: str, record: LogRecord) -> str:
+    return "\n".join([plain, f"  {record.message}", *(f"    {cause}" for cause in _without_repeats(record.causes()))])
 
 
 def _without_repeats(causes: list[str]) -> list[str]:
-    return list(dict.fromkeys(causes))[:6]
+    return list(dict.fromkeys(causes))[:_MOST_LINES]
 
 
 def read_log(path: Path, largest: int = LARGEST_READ) -> list[str]:
