@@ -101,8 +101,10 @@ class Switch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionsEnded:
-    """Event: these sessions, reported busy by HoldAck, have no exchange on the old slot in this worker any more.
+    """Event: these sessions, called busy by the HoldAck of `epoch`, have no exchange on that slot here any more.
 
+    A worker reports for its epoch and, once it has acknowledged a hold, for the next one too: after Switch only for
+    the new one, after ReleaseHold only for the old one.
     Order, sent to all workers, the sender included: one worker less has an exchange of these sessions on the old slot.
     """
 

@@ -115,7 +115,10 @@ class Switchover:
         self._attempts = 0
         self._current: _Attempt | None = None
         self._members: dict[int, None] = {}
+        # Sessions that each worker has still busy on the slot that was active before this epoch; and, while a
+        # switch is undecided, on the slot that is active now. The first must outlive an abandoned switch.
         self._busy: dict[int, set[str]] = {}
+        self._next_busy: dict[int, set[str]] = {}
 
     @property
     def decided(self) -> bool:
@@ -138,7 +141,7 @@ class Switchover:
         if not self.decided:
             raise RuntimeError(f"worker {worker} joined {self!r}")
         self._members[worker] = None
-        return orders.ActiveSlot(active=self.active, epoch=self.epoch, busy=self._busy_counts())
+        return orders.ActiveSlot(active=self.active, epoch=self.epoch, busy=_counts(self._busy))
 
     def begin(self, now: float, *, to: str, hold: float, drain: float) -> tuple[int, list[Action]]:
         """Starts an attempt; its number comes back in Reported or Refused. `hold`, `drain`: seconds.
@@ -159,7 +162,7 @@ class Switchover:
         self.phase = Phase.HOLDING
         # A worker has half of the hold to answer, so that what it held can still go on if another one does not.
         self.deadline = now + hold / 2
-        self._busy = {}
+        self._next_busy = {}
         order = orders.Hold(app=self.app, epoch=self.epoch + 1, attempt=number, hold=hold)
         actions += self._to_all(order)
         return number, actions + self._advance(now)
@@ -173,7 +176,7 @@ class Switchover:
         attempt.pending.discard(worker)
         attempt.in_flight += ack.in_flight
         attempt.tunnels += ack.tunnels
-        self._busy[worker] = set(ack.busy)
+        self._next_busy[worker] = set(ack.busy)
         return self._advance(now)
 
     def persisted(self, now: float, number: int) -> list[Action]:
@@ -185,7 +188,8 @@ class Switchover:
         self.phase = Phase.SWITCHING
         self.deadline = now + SWITCH_SECONDS
         attempt.pending = set(self._members)
-        busy = self._busy_counts()
+        self._busy, self._next_busy = self._next_busy, {}
+        busy = _counts(self._busy)
         order = orders.Switch(app=self.app, epoch=self.epoch, to=attempt.to, busy=busy)
         return self._to_all(order) + self._advance(now)
 
@@ -207,12 +211,17 @@ class Switchover:
         return self._advance(now)
 
     def sessions_ended(self, worker: int, event: orders.SessionsEnded) -> list[Action]:
-        """What a worker has reported busy is over there; once the switch is made, all workers are told."""
-        epoch = self.epoch + 1 if self.phase in _UNDECIDED else self.epoch
-        busy = self._busy.get(worker)
-        if busy is None or event.epoch != epoch:
+        """What a worker has reported busy is over there; if a switch told it to all workers, they are told this too.
+
+        Before the worker has acknowledged the hold of this attempt, what it says of the next epoch is of an older
+        attempt, and is ignored.
+        """
+        if event.epoch == self.epoch + 1 and self.phase in _UNDECIDED:
+            self._next_busy.get(worker, set()).difference_update(event.sessions)
             return []
-        return self._ended(busy, event.sessions)
+        if event.epoch != self.epoch:
+            return []
+        return self._ended(worker, event.sessions)
 
     def drained(self, now: float, worker: int, event: orders.Drained) -> list[Action]:
         attempt = self._current
@@ -230,8 +239,9 @@ class Switchover:
     def lost(self, now: float, worker: int) -> list[Action]:
         """The worker is dead: it has no exchange any more, and no answer of it is waited for."""
         self._members.pop(worker, None)
-        busy = self._busy.pop(worker, set())
-        actions = self._ended(busy, tuple(busy))
+        self._next_busy.pop(worker, None)
+        actions = self._ended(worker, tuple(self._busy.get(worker, ())))
+        self._busy.pop(worker, None)
         if self._current is not None:
             self._current.pending.discard(worker)
             actions += self._advance(now)
@@ -265,7 +275,7 @@ class Switchover:
         if self.phase is Phase.HOLDING:
             self.phase = Phase.PERSISTING
             self.deadline = None
-            attempt.barrier_sessions = len(self._busy_counts())
+            attempt.barrier_sessions = len(_counts(self._next_busy))
             return [Persist(attempt.number, attempt.to, self.epoch + 1)]
         if self.phase is Phase.SWITCHING:
             self.phase = Phase.DRAINING
@@ -289,7 +299,7 @@ class Switchover:
 
     def _abandon(self, attempt: _Attempt, reason: str) -> list[Action]:
         order = orders.ReleaseHold(app=self.app, epoch=self.epoch + 1, attempt=attempt.number)
-        self._busy = {}
+        self._next_busy = {}
         self._rest()
         return [*self._to_all(order), Refused(attempt.number, reason)]
 
@@ -317,19 +327,13 @@ class Switchover:
             }
         )
 
-    def _ended(self, busy: set[str], sessions: Iterable[str]) -> list[Action]:
+    def _ended(self, worker: int, sessions: Iterable[str]) -> list[Action]:
+        busy = self._busy.get(worker, set())
         ended = tuple(session for session in sessions if session in busy)
         busy.difference_update(ended)
-        if not ended or self.phase in _UNDECIDED:
+        if not ended:
             return []
         return self._to_all(orders.SessionsEnded(app=self.app, epoch=self.epoch, sessions=ended))
-
-    def _busy_counts(self) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        for sessions in self._busy.values():
-            for session in sessions:
-                counts[session] = counts.get(session, 0) + 1
-        return counts
 
     def _to_all(self, order: orders.Order) -> list[Action]:
         return [Send(worker, order) for worker in self._members]
@@ -337,6 +341,15 @@ class Switchover:
     def __repr__(self) -> str:
         pending = sorted(self._current.pending) if self._current else []
         return f"<Switchover {self.app} active={self.active} epoch={self.epoch} {self.phase.value} pending={pending}>"
+
+
+def _counts(busy: dict[int, set[str]]) -> dict[str, int]:
+    """Session -> number of workers that have it."""
+    counts: dict[str, int] = {}
+    for sessions in busy.values():
+        for session in sessions:
+            counts[session] = counts.get(session, 0) + 1
+    return counts
 
 
 def _workers(numbers: list[int]) -> str:

@@ -20,15 +20,13 @@ WORKERS = st.integers(0, 3)
 
 
 class ModelWorker:
-    """`exchanges`: (slot, session) of each outstanding one. `reported`: sessions it has called busy for the epoch."""
+    """`exchanges`: (slot, session) of each outstanding one. `reported`: epoch -> slot, sessions called busy on it."""
 
     def __init__(self, start: orders.ActiveSlot) -> None:
         self.active, self.epoch, self.barrier = start.active, start.epoch, dict(start.busy)
         self.hold: tuple[int, int] | None = None
         self.exchanges: list[tuple[str, str]] = []
-        self.reported: set[str] = set()
-        self.reported_epoch = 0
-        self.reported_slot = ""
+        self.reported: dict[int, tuple[str, set[str]]] = {}
         self.drain: orders.Drain | None = None
         self.inbox: deque[orders.Order] = deque()
         self.outbox: deque[orders.Event] = deque()
@@ -37,16 +35,19 @@ class ModelWorker:
         if self.hold is None and not self.barrier.get(session):
             self.exchanges.append((self.active, session))
 
+    def sessions_on(self, slot: str) -> set[str]:
+        return {session for other, session in self.exchanges if other == slot}
+
     def end(self, index: int) -> None:
         del self.exchanges[index]
         self.after_end()
 
     def after_end(self) -> None:
-        still = {session for slot, session in self.exchanges if slot == self.reported_slot}
-        gone = tuple(sorted(self.reported - still))
-        if gone:
-            self.reported -= set(gone)
-            self.outbox.append(orders.SessionsEnded(app="shop", epoch=self.reported_epoch, sessions=gone))
+        for epoch, (slot, sessions) in self.reported.items():
+            gone = tuple(sorted(sessions - self.sessions_on(slot)))
+            sessions.difference_update(gone)
+            if gone:
+                self.outbox.append(orders.SessionsEnded(app="shop", epoch=epoch, sessions=gone))
         drain = self.drain
         if drain is not None and not any(slot == drain.slot for slot, _ in self.exchanges):
             self.drain = None
@@ -56,24 +57,18 @@ class ModelWorker:
         match self.inbox.popleft():
             case orders.Hold(epoch=epoch, attempt=attempt):
                 self.hold = (epoch, attempt)
-                self.reported = {session for slot, session in self.exchanges if slot == self.active}
-                self.reported_epoch, self.reported_slot = epoch, self.active
-                count = sum(slot == self.active for slot, _ in self.exchanges)
-                self.outbox.append(
-                    orders.HoldAck(
-                        app="shop",
-                        epoch=epoch,
-                        attempt=attempt,
-                        busy=tuple(sorted(self.reported)),
-                        in_flight=count,
-                    )
-                )
+                busy = self.sessions_on(self.active)
+                self.reported[epoch] = (self.active, set(busy))
+                ack = orders.HoldAck(app="shop", epoch=epoch, attempt=attempt, busy=tuple(sorted(busy)))
+                self.outbox.append(ack)
             case orders.ReleaseHold(epoch=epoch, attempt=attempt):
                 if self.hold == (epoch, attempt):
                     self.hold = None
+                    del self.reported[epoch]
             case orders.Switch(epoch=epoch, to=to, busy=busy):
                 assert epoch == self.epoch + 1
                 self.active, self.epoch, self.barrier, self.hold, self.drain = to, epoch, dict(busy), None, None
+                self.reported.pop(epoch - 1, None)
                 self.outbox.append(orders.SwitchAck(app="shop", epoch=epoch, held=0, hold_ms=0.0))
             case orders.SessionsEnded(epoch=epoch, sessions=sessions):
                 if epoch == self.epoch:
@@ -207,6 +202,16 @@ class SwitchoverMachine(RuleBasedStateMachine):
         assert self.switch.deadline is not None
         self.now = max(self.now, self.switch.deadline)
         self.do(self.switch.expired(self.now))
+
+    @rule(count=st.integers(1, 12))
+    def go_on(self, count: int) -> None:
+        """Several links' next messages at once, so that most runs get as far as several switches."""
+        for _ in range(count):
+            for number, worker in list(self.workers.items()):
+                if worker.inbox:
+                    worker.obey()
+                elif worker.outbox:
+                    self.hear_one(number, worker)
 
     @invariant()
     def new_requests_go_to_one_slot(self) -> None:
