@@ -93,6 +93,8 @@ def _dropped(record: LogRecord) -> str:
         return ""
     if record.source.endswith("waitForSendAllSessions"):
         return f"the sessions did not arrive in time: {record.message}"
+    if record.source.endswith("DeltaManager.messageReceived"):
+        return f"a change of a session could not be read by this release: {cause}"
     if "NotSerializableException" in cause or "NotSerializableException" in record.message:
         return f"a session cannot travel to the other slot: {cause}"
     return f"session replication reports: {cause}" if record.severe else ""
