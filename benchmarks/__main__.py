@@ -31,7 +31,8 @@ def make_report(plan: Plan, outcome: Outcome, made: datetime, where: machine.Mac
     return report.Report(
         made=made.strftime("%Y-%m-%d %H:%M UTC"),
         machine=where,
-        versions={server.name: machine.version(server) for server in plan.servers},
+        versions={server.name: machine.first_line(server.version) for server in plan.servers},
+        commit=machine.commit(),
         cores=describe(plan.cores),
         seconds=plan.bounds.seconds,
         rounds=plan.rounds,

@@ -65,8 +65,10 @@ def parse_strace(text: str) -> dict[str, int]:
 def sample(pid: int, seconds: int, directory: Path) -> list[stacks.Stack]:
     """py-spy's samples of a process. Raises BenchError when it can't attach."""
     raw = directory / "samples"
-    tool = Path(sys.executable).with_name("py-spy")
-    argv = [str(tool), "record", "--native", "--format", "raw", "--output", str(raw), "--pid", str(pid)]
+    tool = shutil.which("py-spy", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    if tool is None:
+        raise BenchError("py-spy is not installed", "pip install '.[bench]'")
+    argv = [tool, "record", "--native", "--format", "raw", "--output", str(raw), "--pid", str(pid)]
     argv += ["--rate", str(SAMPLES_A_SECOND), "--duration", str(seconds)]
     result = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + 60, check=False)
     if result.returncode or not raw.exists():

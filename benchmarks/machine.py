@@ -7,10 +7,6 @@ import platform
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from benchmarks.servers import Server
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +40,18 @@ def read() -> Machine:
     )
 
 
-def version(server: Server) -> str:
-    """The first line of the server's own version, "unknown" when it doesn't say."""
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+def first_line(argv: tuple[str, ...]) -> str:
+    """The first line that a command prints, "unknown" when it fails or prints nothing."""
+    environment = os.environ | {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
+    root = Path(__file__).resolve().parent.parent
     try:
-        result = subprocess.run(
-            server.version,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            env=os.environ | {"PATH": path},
-            cwd=Path(__file__).resolve().parent.parent,
-            check=True,
-        )
+        result = subprocess.run(argv, capture_output=True, text=True, timeout=10, env=environment, cwd=root, check=True)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     lines = (result.stdout + result.stderr).splitlines()
     return lines[0].strip() if lines else "unknown"
+
+
+def commit() -> str:
+    """The commit measured, with "-dirty" when files differ from it."""
+    return first_line(("git", "describe", "--always", "--dirty"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -27,7 +28,7 @@ from benchmarks.servers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 READY_SECONDS = 15.0
 STOP_SECONDS = 8.0
@@ -61,14 +62,14 @@ def find_tools(names: tuple[str, ...]) -> None:
         raise BenchError(f"not installed: {', '.join(missing)}", "run scripts/setup peers")
 
 
-def make_site(directory: Path) -> Path:
+def make_site(directory: Path, sizes: Iterable[int] = tuple(BODY_NAMES)) -> Path:
     """Writes the bodies that backend and static servers send; the same bytes in every run."""
     directory.chmod(0o755)  # nginx's worker is another user when the benchmark runs as root
     site = directory / "site"
     site.mkdir()
     line = b"".join(b"%07x " % (number * 2654435761 % 0xFFFFFFF) for number in range(128))
-    for size, name in BODY_NAMES.items():
-        with (site / name).open("wb") as file:
+    for size in sizes:
+        with (site / BODY_NAMES[size]).open("wb") as file:
             for start in range(0, size, len(line)):
                 file.write(line[: size - start])
     return site
@@ -144,6 +145,7 @@ class Running:
             for handle in handles:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
+                select.select([handle], [], [], STOP_SECONDS)
             self._process.wait()
 
 

@@ -19,11 +19,12 @@ ALIGN_RIGHT = "---:"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything a run has to tell. `made` is the date and time; `cores` says who ran where."""
+    """Everything a run has to tell. `made` is the date and time, `commit` the project's; `cores` says who ran where."""
 
     made: str
     machine: Machine
     versions: Mapping[str, str]
+    commit: str
     cores: str
     seconds: int
     rounds: int
@@ -137,7 +138,7 @@ def to_markdown(report: Report, picture: str) -> str:
         f"Made {report.made} by `scripts/bench`: {report.rounds} interleaved rounds of {report.seconds} s, medians.",
         f"Machine: {machine.cpu}, {machine.cores} cores, {machine.memory_gib} GiB, Linux {machine.kernel}, "
         f"Python {machine.python}; load average before the run {machine.load}. {report.cores}",
-        f"Versions: {'; '.join(f'{name}: {text}' for name, text in report.versions.items())}.",
+        f"Commit {report.commit}. Versions: {'; '.join(f'{name}: {text}' for name, text in report.versions.items())}.",
         "",
         "How each number is made, and the limits of the method: [benchmarks/README.md](../README.md).",
         "",

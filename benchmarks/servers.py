@@ -76,7 +76,7 @@ SERVERS = (
         title="Switchyard",
         port=18510,
         argv=(sys.executable, "-m", "proxy", "run", "-c", "@CONFIG@"),
-        version=(sys.executable, "-m", "proxy", "--version"),
+        version=(sys.executable, "-c", "import importlib.metadata as m; print(m.version('switchyard'))"),
         template="switchyard.yaml",
     ),
     Server(
@@ -123,7 +123,7 @@ SERVERS = (
             *(sys.executable, "-m", "benchmarks.peers.aiohttp_proxy", "--port", "@PORT@", "--log", "@LOG@"),
             *("--backend", "http://127.0.0.1:@BACKEND_PORT@", "--static-root", "@STATIC_ROOT@"),
         ),
-        version=(sys.executable, "-c", "import aiohttp; print('aiohttp', aiohttp.__version__)"),
+        version=(sys.executable, "-c", "import aiohttp; print(aiohttp.__version__)"),
         max_workers=1,
     ),
 )

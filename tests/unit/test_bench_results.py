@@ -1,0 +1,182 @@
+"""From measurements to verdicts, tables and pictures."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks import picture, report, stacks, targets, works
+from benchmarks.machine import Machine
+from benchmarks.model import KB, OURS, Kind, Load, Measurement, Source, Summary, Work, summarize
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MIB = 2**20
+MACHINE = Machine("A processor", 2, 24.0, "6.1", "3.11.7", 0.1)
+
+
+def measurement(server: str, number: int = 1, cpu: float = 30.0, **changes: object) -> Measurement:
+    values: dict[str, object] = {
+        "work": "proxied-1k",
+        "server": server,
+        "round": number,
+        "load": Load(1000, 2.0, 2_000_000, 0, 500.0, 900.0, 1500.0),
+        "requests": 1000,
+        "window": 2.0,
+        "user_us": cpu / 3,
+        "system_us": cpu * 2 / 3,
+        "busy": 0.9,
+        "rss_before": 20 * MIB,
+        "rss_after": 21 * MIB,
+        "rss_peak": 22 * MIB,
+        "pss_before": 10 * MIB,
+        "pss_after": 12 * MIB,
+    }
+    return Measurement(**(values | changes))  # type: ignore[arg-type]
+
+
+def summary(work: str, server: str, cpu: float = 30.0, **changes: object) -> Summary:
+    return summarize([measurement(server, 1, cpu, work=work, **changes)], connections=1024)
+
+
+def verdict(title: str, summaries: list[Summary]) -> targets.Verdict:
+    return next(v for v in targets.judge_all(summaries) if v.title == title)
+
+
+def test_a_summary_is_the_median_of_the_rounds_and_keeps_their_spread() -> None:
+    rounds = [measurement("nginx", number, cpu) for number, cpu in enumerate((40.0, 20.0, 33.0), 1)]
+    result = summarize(rounds, connections=1024)
+    assert result.cpu_us == pytest.approx(33)
+    assert result.cpu_low == pytest.approx(20)
+    assert result.cpu_high == pytest.approx(40)
+    assert result.rounds == 3
+    assert result.rate == 500
+    assert result.throughput == 1_000_000
+    assert result.idle_kib == 2
+    assert result.growth == 2 * MIB
+
+
+def test_a_summary_keeps_what_went_wrong_in_any_round() -> None:
+    bad = measurement("nginx", 2, problem="3 errors", load=Load(10, 1.0, 10, 3))
+    result = summarize([measurement("nginx"), bad], 64)
+    assert result.errors == 3
+    assert result.problems == ("3 errors",)
+
+
+@pytest.mark.parametrize(("cpu", "met", "goal_met"), [(47.9, True, False), (48.1, False, False), (35.0, True, True)])
+def test_cpu_is_judged_by_its_ratio(cpu: float, met: bool, goal_met: bool) -> None:
+    found = verdict(
+        "1 KB proxied, CPU beside nginx", [summary("proxied-1k", OURS, cpu), summary("proxied-1k", "nginx")]
+    )
+    assert found.value == pytest.approx(cpu / 30)
+    assert (found.met, found.goal_met) == (met, goal_met)
+
+
+@pytest.mark.parametrize(("seconds", "met", "goal_met"), [(2.0, True, True), (2.4, True, False), (2.6, False, False)])
+def test_throughput_must_reach_its_bound(seconds: float, met: bool, goal_met: bool) -> None:
+    ours = summary("proxied-1m", OURS, load=Load(10, seconds, 1_000_000, 0))
+    nginx = summary("proxied-1m", "nginx", load=Load(10, 2.0, 1_000_000, 0))
+    found = verdict("proxied-1m, throughput beside nginx", [ours, nginx])
+    assert (found.met, found.goal_met) == (met, goal_met)
+
+
+def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+    for found in targets.judge_all([summary("proxied-1k", "nginx")]):
+        assert found.met is None
+        assert found.value is None
+
+
+def test_scaling_needs_every_number_of_connections_and_is_the_dearest_over_the_cheapest() -> None:
+    costs = dict(zip(works.CONNECTIONS, (20.0, 22.0, 25.0, 24.0), strict=True))
+    found = [summary(f"connections-{n}", OURS, cpu) for n, cpu in costs.items()]
+    title = "10 to 5,000 connections, dearest request over cheapest"
+    assert verdict(title, found).value == pytest.approx(1.25)
+    assert verdict(title, found[1:]).value is None
+
+
+def test_memory_is_flat_when_the_peak_stays_near_the_start() -> None:
+    title = "static-100m, growth of memory"
+    assert verdict(title, [summary("static-100m", OURS)]).met is True
+    assert verdict(title, [summary("static-100m", OURS, rss_peak=40 * MIB)]).met is False
+
+
+def a_report(summaries: list[Summary], failures: list[tuple[str, str, str]] | None = None) -> report.Report:
+    return report.Report(
+        made="2026-01-02 03:04 UTC",
+        machine=MACHINE,
+        versions={"nginx": "nginx/1.22"},
+        commit="abc1234",
+        cores="The server runs on core 0, load and backend on 1.",
+        seconds=5,
+        rounds=3,
+        works=works.WORKS,
+        measurements=[measurement("nginx")],
+        summaries=summaries,
+        failures=failures or [],
+        verdicts=targets.judge_all(summaries),
+    )
+
+
+def test_markdown_states_each_target_and_shows_only_works_that_were_measured() -> None:
+    text = report.to_markdown(
+        a_report(
+            [summary("proxied-1k", OURS, 60), summary("proxied-1k", "nginx"), summary("idle", "nginx")],
+            [("idle", OURS, "it broke\nsecond line")],
+        ),
+        "bench.svg",
+    )
+    assert "| 1 KB proxied, CPU beside nginx | ≤ 1.6 x | 2.00 x | **not met** | not yet |" in text
+    assert "| 1 KB proxied, CPU beside Caddy | ≤ 0.35 x | - | not measured |  |" in text
+    assert "## 1 KB proxied\n" in text
+    assert "## 100 MB static" not in text
+    assert text.index("| nginx | 30.0") < text.index("| switchyard | 60.0")
+    assert "- idle, switchyard: it broke\n" in text
+
+
+def test_json_holds_every_round_and_reads_back() -> None:
+    data = json.loads(report.to_json(a_report([summary("proxied-1k", OURS)])))
+    assert data["measurements"][0]["user_us"] == 10
+    assert data["works"][0]["kind"] == "requests"
+    assert data["verdicts"][0]["met"] is None
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_the_picture_has_a_chart_for_each_work(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"bench.{suffix}"
+    picture.draw(works.WORKS, [summary("proxied-1k", OURS), summary("idle", "nginx")], "a caption", path)
+    content = path.read_bytes()
+    if suffix == "svg":
+        assert b"10,000 idle connections" in content
+        assert b"10 KB static" not in content
+    else:
+        assert content.startswith(b"\x89PNG")
+
+
+def test_a_work_names_its_path() -> None:
+    assert Work("w", "t", Kind.REQUESTS, Source.PROXIED, KB, 1).path == "/1k.bin"
+    assert Work("w", "t", Kind.REQUESTS, Source.STATIC, 10 * KB, 1).path == "/static/10k.js"
+
+
+def test_names_of_works_are_unique() -> None:
+    names = [work.name for work in works.WORKS]
+    assert len(set(names)) == len(names)
+
+
+def test_profile_report_names_functions_costs_and_calls() -> None:
+    from benchmarks.hot_path import Profile, to_markdown
+
+    frames = ("uv_run (core.c:464)", "Client.data_received (proxy/net/downstream.py:5)")
+    samples = [stacks.Stack((*frames, "write (libc.so.6)"), 3), stacks.Stack(frames, 1)]
+    text = to_markdown(
+        Profile(works.WORKS[0], samples, {"write": 2.0, "read": 1.5}),
+        MACHINE,
+        datetime(2026, 1, 2, tzinfo=UTC),
+        "p.svg",
+    )
+    assert "| net/downstream.py Client.data_received | 100.0% | 75.0% |" in text
+    assert "| write | 75.0% | 2.000 |" in text
+    assert "| read |  | 1.500 |" in text
