@@ -194,7 +194,7 @@ class _Making:
             [
                 *self._static(),
                 self._smoke(self._idle),
-                *self._sessions(self._idle, self._live),
+                *self._sessions(self._idle, self._live, fresh=False),
                 *self._move(self._live, self._idle),
                 *(self._retire(self._live, heir=self._idle) if leave else ()),
             ],
@@ -215,7 +215,7 @@ class _Making:
         return self._plan(
             f"switch {self._ways.app} from {self._live} to {to}",
             [
-                *(() if force else self._sessions(to, self._live)),
+                *(() if force else self._sessions(to, self._live, fresh=False)),
                 *self._move(self._live, to, watch=False, force=force),
             ],
             lands_on=to,
@@ -264,15 +264,15 @@ class _Making:
         if self._ways.warmup_requests:
             yield WarmUp(place, self._ways.warmup_requests, self._ways.warmup_paths)
         if not down:
-            yield from self._sessions(slot, while_users_are_on or self._live)
+            yield from self._sessions(slot, while_users_are_on or self._live, fresh=True)
 
     def _smoke(self, slot: str) -> Step:
         hooks = self._ways.hooks.get("smoke", 0)
         return Smoke(self._ways.places[slot], self._ways.smoke_tests, hooks, self._environment("smoke", slot))
 
-    def _sessions(self, here: str, other: str) -> Iterator[Step]:
+    def _sessions(self, here: str, other: str, *, fresh: bool) -> Iterator[Step]:
         if self._ways.replicate:
-            yield SessionsArrived(self._ways.places[here], other, self._wish.accept_session_loss)
+            yield SessionsArrived(self._ways.places[here], other, self._wish.accept_session_loss, fresh)
 
     def _move(self, origin: str, to: str, *, watch: bool = True, force: bool = False) -> Iterator[Step]:
         timings = self._ways.timings

@@ -28,7 +28,7 @@ class SlotServer(Protocol):
     def observe(self) -> InstanceFacts:
         """What it does now; never fails because it is down."""
 
-    def obstacles(self) -> list[DeployerError]:
+    def obstacles(self) -> Sequence[DeployerError]:
         """What would keep it from starting, such as a port that another process has. Only while it is stopped."""
 
     def deploy(self, release: Release) -> None:
@@ -40,10 +40,11 @@ class SlotServer(Protocol):
     def wait_ready(self, say: Say) -> None:
         """Returns when the application serves; InstanceError with the log's own cause when it will not."""
 
-    def wait_sessions(self, other: SlotServer, say: Say) -> str:
+    def wait_sessions(self, other: SlotServer, say: Say, *, fresh: bool) -> str:
         """Returns when all sessions of `other` are here too, with the numbers in words.
 
-        Raises SessionsMissing, which names what would be lost.
+        fresh: this server was just started and has to get them first. Raises SessionsMissing, which names what
+        would be lost.
         """
 
     def stop(self) -> str:

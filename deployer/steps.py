@@ -209,7 +209,7 @@ class StopSlot:
                 raise ReleaseFailed(f"{name} is active, so it is not stopped: the proxy sends users there")
             _wait_idle(site, name, say)
         if self.heir:
-            _sessions(site, self.heir, name, self.accept_session_loss, say)
+            _sessions(site, self.heir, name, say, accept_loss=self.accept_session_loss, fresh=False)
         return Done(site.slots[name].stop())
 
     def undo(self, site: Site, say: Say) -> str:
@@ -226,7 +226,7 @@ class StopSlot:
         if active == name or not site.slots[active].observe().running:
             return said
         try:
-            return f"{said}, {server.wait_sessions(site.slots[active], say)}"
+            return f"{said}, {server.wait_sessions(site.slots[active], say, fresh=True)}"
         except SessionsMissing as missing:
             # The release has failed already; coming back without some sessions is better than not at all.
             return f"{said}, but {missing}"
@@ -324,11 +324,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class SessionsArrived:
-    """Waits until all sessions of the other slot are on this one too."""
+    """Waits until all sessions of the other slot are on this one too. fresh: this one was just started."""
 
     place: Place
     other: str
     accept_loss: bool = False
+    fresh: bool = True
     finishing: bool = False
     spare: bool = True
 
@@ -349,7 +350,8 @@ class SessionsArrived:
 
     def run(self, site: Site, say: Say) -> Done:
         """See Step."""
-        return Done(_sessions(site, self.place.name, self.other, self.accept_loss, say))
+        here = self.place.name
+        return Done(_sessions(site, here, self.other, say, accept_loss=self.accept_loss, fresh=self.fresh))
 
     def undo(self, site: Site, say: Say) -> str:
         """It changes nothing."""
@@ -464,9 +466,9 @@ def tell_release(site: Site, slot: str, release: str, say: Say) -> None:
         say(f"the proxy was not told which release {slot} runs: {error}")
 
 
-def _sessions(site: Site, here: str, other: str, accept_loss: bool, say: Say) -> str:
+def _sessions(site: Site, here: str, other: str, say: Say, *, accept_loss: bool, fresh: bool) -> str:
     try:
-        return site.slots[here].wait_sessions(site.slots[other], say)
+        return site.slots[here].wait_sessions(site.slots[other], say, fresh=fresh)
     except SessionsMissing as missing:
         if not accept_loss:
             raise
