@@ -61,6 +61,9 @@ class Client:
     received: int = 0
     times: list[float] = field(default_factory=list)
 
+    def close(self) -> None:
+        self.connection.close()
+
     def ask(self) -> None:
         self.head = b""
         self.remaining = 0
@@ -175,7 +178,7 @@ def main() -> None:
         clients = []
         for _ in range(arguments.connections):
             clients.append(connect("127.0.0.1", arguments.port, arguments.path, arguments.size, time.monotonic))
-            stack.callback(clients[-1].connection.close)
+            stack.callback(clients[-1].close)
         load = run(clients, arguments.seconds, arguments.max_requests, time.monotonic)
     print("SUMMARY " + json.dumps(asdict(load)))
 

@@ -49,7 +49,7 @@ class Work:
         return f"{prefix}{BODY_NAMES[self.size]}"
 
 
-KB, MB = 1024, 1024 * 1024
+KB, MB, GB = 1024, 1024**2, 1024**3
 BODY_NAMES = {KB: "1k.bin", 10 * KB: "10k.js", MB: "1m.bin", 100 * MB: "100m.bin"}
 
 

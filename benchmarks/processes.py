@@ -161,7 +161,15 @@ def get(port: int, path: str) -> tuple[int, bytes]:
 
 
 @contextlib.contextmanager
-def started(server: Server, parent: Path, site: Path, workers: int, cores: tuple[int, ...]) -> Iterator[Running]:
+def started(
+    server: Server,
+    parent: Path,
+    site: Path,
+    workers: int,
+    cores: tuple[int, ...],
+    *,
+    backend_port: int = BACKEND_PORT,
+) -> Iterator[Running]:
     """The server, started and not yet waited for; stopped at the end. Raises BenchError when it can't start."""
     directory = parent / server.name
     shutil.rmtree(directory, ignore_errors=True)
@@ -170,7 +178,7 @@ def started(server: Server, parent: Path, site: Path, workers: int, cores: tuple
     config = directory / (server.template or "none")
     values: dict[str, str | int | Path] = {
         "PORT": server.port,
-        "BACKEND_PORT": BACKEND_PORT,
+        "BACKEND_PORT": backend_port,
         "SECOND_BACKEND_PORT": SECOND_BACKEND_PORT,
         "ADMIN_PORT": ADMIN_PORT,
         "DIR": directory,

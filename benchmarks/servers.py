@@ -18,6 +18,7 @@ TEMPLATES = Path(__file__).parent / "peers"
 BACKEND_PORT = 18500
 SECOND_BACKEND_PORT = 18501
 ADMIN_PORT = 18502
+SINK_PORT = 18503
 PLACEHOLDER = re.compile(r"@([A-Z0-9_]+)@")
 
 OPEN_FILE_CACHE = (

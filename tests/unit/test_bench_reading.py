@@ -18,6 +18,7 @@ from benchmarks.machine import cpu_model
 from benchmarks.measure import Bounds, downloader, parse_load, wrk
 from benchmarks.model import Source
 from benchmarks.processes import Cores, make_site, parse_stub_status, started
+from benchmarks.sink import Sink, upload
 from benchmarks.stacks import Cost, Stack
 
 if TYPE_CHECKING:
@@ -235,6 +236,14 @@ def test_a_short_long_or_cut_off_answer_is_an_error(ends: tuple[socket.socket, C
     server.shutdown(socket.SHUT_WR)
     load = run([client], seconds=5, max_requests=1, clock=time.monotonic)
     assert (load.requests, load.errors) == (0, 1)
+
+
+def test_the_sink_counts_an_upload_and_not_one_that_is_cut_off() -> None:
+    with Sink(0) as sink:
+        with socket.create_connection(("127.0.0.1", sink.port), timeout=5) as connection:
+            connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n12345")
+        assert upload(sink.port, 3 * 2**20 + 7, 5) == 3 * 2**20 + 7
+        assert sink.bodies == [3 * 2**20 + 7]
 
 
 PARENT = """
