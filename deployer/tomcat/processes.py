@@ -88,7 +88,7 @@ class Processes:
             pages = (self.proc / str(pid) / "statm").read_text().split()[1]
         except (OSError, IndexError):
             return None
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+        return int(pages) * os.sysconf("SC_PAGE_SIZE") or None
 
     def command(self, pid: int) -> list[str]:
         """Its command line; [] when it is gone or hidden from us."""
