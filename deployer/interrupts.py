@@ -31,6 +31,7 @@ class Interrupts:
         self._tell = tell
         self._count = 0
         self._undoing = False
+        self._settled = False
 
     def __repr__(self) -> str:
         return f"<Interrupts {self._count} undoing={self._undoing}>"
@@ -55,8 +56,14 @@ class Interrupts:
         """From now on the first signal is answered."""
         self._undoing = True
 
+    def settled(self) -> None:
+        """The outcome is certain; what comes now changes nothing."""
+        self._settled = True
+
     def interrupt(self) -> None:
         """One signal came. Raises Abandoned at the second one, or at the first one during an undo."""
+        if self._settled:
+            return
         self._count += 1
         if self._count > 1 or self._undoing:
             raise Abandoned

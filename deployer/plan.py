@@ -107,6 +107,18 @@ def plan_switch(ways: Ways, observed: Observed, release: Release, to: str, *, fo
     return making.only_switch(to, force=force)
 
 
+def plan_start(ways: Ways, observed: Observed, release: Release, slot: str, *, deploy: bool) -> Plan:
+    """The plan of `deployer start`. deploy: put the release there first; else it is there already."""
+    _check_observed(observed)
+    return _Making(Wish(release, "swap"), observed, ways, {}).only_start(slot, deploy=deploy)
+
+
+def plan_stop(ways: Ways, observed: Observed, release: Release, slot: str, *, force: bool, accept_loss: bool) -> Plan:
+    """The plan of `deployer stop`. force: also when the slot is active."""
+    wish = Wish(release, "swap", accept_session_loss=accept_loss)
+    return _Making(wish, observed, ways, {}).only_stop(slot, force=force)
+
+
 def _check_observed(observed: Observed) -> None:
     if observed.active not in observed.slots:
         raise Refused(
@@ -220,6 +232,31 @@ class _Making:
             ],
             lands_on=to,
         )
+
+    def only_start(self, slot: str, *, deploy: bool) -> Plan:
+        """`deployer start`."""
+        place, release, live = self._ways.places[slot], self._wish.release, slot == self._live
+        join = not live and self._observed.live.running
+        return self._plan(
+            f"start {slot} with release {release.id}",
+            [
+                *([Deploy(place, release)] if deploy else ()),
+                Start(place, release.id, live=live),
+                *(self._sessions(slot, self._live, fresh=True) if join else ()),
+            ],
+            lands_on=slot,
+        )
+
+    def only_stop(self, slot: str, *, force: bool) -> Plan:
+        """`deployer stop`."""
+        heir = self._live if slot != self._live and self._observed.live.running and self._ways.replicate else None
+        step = StopSlot(
+            self._ways.places[slot],
+            heir=heir,
+            accept_session_loss=self._wish.accept_session_loss or force,
+            active_too=force,
+        )
+        return self._plan(f"stop {slot}", [step], lands_on=self._live)
 
     # --- their parts -------------------------------------------------------------------------------------
 

@@ -92,6 +92,7 @@ class Runner:
         """Runs the plan whose command is noted as `run_id`. Raises nothing but what a bug in here would."""
         begun = self._site.clock.monotonic()
         outcome = self._run(plan, run_id)
+        self._interrupts.settled()
         seconds = self._site.clock.monotonic() - begun
         ended = Outcome(
             outcome.state, outcome.problem, outcome.advice, outcome.undo_problem, tuple(self._warnings), seconds

@@ -145,10 +145,15 @@ class Site:
 
     def observe(self) -> Observed:
         """Looks at the proxy and at every slot. Raises ProxyDown and the like when the proxy can't be asked."""
-        app = self.proxy.app()
-        return Observed(
-            active=app.active,
-            switching=app.switching,
-            slots={name: server.observe() for name, server in self.slots.items()},
-            in_flight={slot.name: slot.in_flight for slot in app.slots},
-        )
+        return observe(self.proxy, self.slots)
+
+
+def observe(proxy: ProxyApi, slots: Mapping[str, SlotServer]) -> Observed:
+    """What is, now. Raises ProxyDown and the like when the proxy can't be asked."""
+    app = proxy.app()
+    return Observed(
+        active=app.active,
+        switching=app.switching,
+        slots={name: server.observe() for name, server in slots.items()},
+        in_flight={slot.name: slot.in_flight for slot in app.slots},
+    )
