@@ -56,8 +56,8 @@ class Slot:
 class Ticket:
     """One request's right to one slot, from its claim to its release.
 
-    `streaming_since`: when the response's head was sent. `tunnel`: it has become a byte stream. `busy`: the session
-    that a hold has counted it for.
+    `streaming_since`: when the response's head was sent. `tunnel`: it has become a byte stream. `busy`: where a hold
+    has counted it, and for which session.
     """
 
     __slots__ = ("busy", "owner", "released", "slot", "streaming_since", "tunnel")
@@ -67,7 +67,7 @@ class Ticket:
         self.owner = owner
         self.streaming_since = math.inf
         self.tunnel = False
-        self.busy: str | None = None
+        self.busy: tuple[_Busy, str] | None = None
         self.released = False
 
     def __repr__(self) -> str:
@@ -76,22 +76,26 @@ class Ticket:
 
 @dataclass(slots=True)
 class Effects:
-    """What the caller is to do now. `sessions_ended` and `drained` go to the supervisor; `look_again` is a time."""
+    """What the caller is to do now.
+
+    `sessions_ended` (epoch, session) and `drained` go to the supervisor; `look_again` is a time.
+    """
 
     wake: list[Owner] = field(default_factory=list)
     refuse: list[Owner] = field(default_factory=list)
-    sessions_ended: list[str] = field(default_factory=list)
+    sessions_ended: list[tuple[int, str]] = field(default_factory=list)
     drained: str | None = None
     look_again: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HoldResult:
-    """What a worker answers to a hold."""
+    """What a worker answers to a hold: `busy` are the sessions that may have to be waited for."""
 
     busy: tuple[str, ...]
     in_flight: int
     tunnels: int
+    look_again: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +145,8 @@ class Gate:
         self._waiting: dict[Owner, float] = {}  # in the order of arrival; value: when its patience ends
         self._blocked: Counter[str] = Counter()  # sessions with an exchange on the old slot, by number of workers
         self._blocked_until = 0.0
-        self._busy_here: Counter[str] = Counter()  # of these, the exchanges of this worker
-        self._lingering: deque[tuple[float, str]] = deque()
+        self._busy: _Busy | None = None  # what this worker has of them
+        self._lingering: deque[tuple[float, _Busy, str]] = deque()  # ended, and to be told at that time
         self._draining: str | None = None
 
     def __repr__(self) -> str:
@@ -197,7 +201,7 @@ class Gate:
             return None
         effects = Effects()
         if ticket.busy is not None:
-            self._session_left(ticket.busy, now, effects)
+            self._session_left(*ticket.busy, now, effects)
         if self._draining == slot.name and not slot.outstanding:
             effects.drained = slot.name
             self._draining = None
@@ -215,10 +219,10 @@ class Gate:
         if epoch <= self.epoch:
             return None
         since = self._hold.since if self._hold is not None else now
-        self._hold = _Hold(epoch, attempt, since, now + seconds)
+        busy = self._busy_sessions(epoch, now)
+        self._hold = _Hold(epoch, attempt, since, now + seconds, busy)
         self._closed = True
-        self._busy_here = self._busy_sessions(now)
-        return HoldResult(tuple(self._busy_here), len(self.active.outstanding), self.active.tunnels)
+        return HoldResult(tuple(busy.counts), len(self.active.outstanding), self.active.tunnels, self._next_look())
 
     def release_hold(self, epoch: int, attempt: int) -> Effects:
         """The hold is abandoned; all go on to the slot that is still active."""
@@ -231,23 +235,28 @@ class Gate:
         if epoch <= self.epoch:
             return None
         hold_ms = (now - self._hold.since) * 1000 if self._hold is not None else 0.0
+        self._busy = self._hold.busy if self._hold is not None else None
         held = len(self._waiting)
-        old = self.active
+        self.active.recent.clear()
         self.epoch = epoch
         self.active = self.slots[to]
         self._draining = None
         self._hold = None
-        if old is self.active:
-            self._busy_here.clear()
-            busy = {}
+        self._blocked.clear()
+        self._closed = False
+        effects = self.block(busy, now)
+        effects.wake = self._all_waiting()
+        effects.look_again = self._next_look()
+        return SwitchResult(held, hold_ms, effects)
+
+    def block(self, busy: dict[str, int], now: float) -> Effects:
+        """The barrier of a switch that was ordered before this gate existed."""
+        if not busy:
+            return Effects()
         self._blocked = Counter(busy)
         self._blocked_until = now + self._barrier
-        self._closed = bool(self._blocked)
-        effects = Effects(wake=self._all_waiting())
-        self._schedule_lingering(old, now, effects)
-        if self._closed:
-            effects.look_again = min(effects.look_again or math.inf, self._blocked_until)
-        return SwitchResult(held, hold_ms, effects)
+        self._closed = True
+        return Effects(look_again=self._blocked_until)
 
     def sessions_ended(self, epoch: int, sessions: Iterable[str]) -> Effects:
         """One worker less has an exchange of these sessions on the old slot."""
@@ -274,9 +283,9 @@ class Gate:
         """What has come due: patience, a hold that nobody ended, the barrier's end, sessions that have lingered."""
         effects = Effects()
         while self._lingering and self._lingering[0][0] <= now:
-            effects.sessions_ended.append(self._lingering.popleft()[1])
-        if self._lingering:
-            effects.look_again = self._lingering[0][0]
+            _, busy, session = self._lingering.popleft()
+            if self._is_known(busy):
+                effects.sessions_ended.append((busy.epoch, session))
         if self._hold is not None and self._hold.until <= now:
             # The supervisor is gone, or slower than its bound: go on with what is known.
             effects.wake += self._end_hold().wake
@@ -290,6 +299,7 @@ class Gate:
             for owner in late:
                 del self._waiting[owner]
             effects.refuse += late
+        effects.look_again = self._next_look()
         return effects
 
     def set_slots(self, names: Iterable[str]) -> None:
@@ -310,52 +320,62 @@ class Gate:
             return None
         return session_of(fields.cookies, self._cookie)
 
-    def _busy_sessions(self, now: float) -> Counter[str]:
+    def _next_look(self) -> float | None:
+        due = [self._lingering[0][0]] if self._lingering else []
+        due += [self._hold.until] if self._hold is not None else []
+        due += [self._blocked_until] if self._blocked else []
+        return min(due, default=None)
+
+    def _busy_sessions(self, epoch: int, now: float) -> _Busy:
         """Sessions with an exchange on the active slot, or with one that has ended so lately that it may replicate.
 
         A tunnel, or a response that has been streaming for longer than the barrier, is not expected to end.
         """
-        busy: Counter[str] = Counter()
+        busy = _Busy(epoch)
         for ticket in self.active.outstanding:
+            ticket.busy = None
             if not ticket.tunnel and ticket.streaming_since > now - self._barrier:
                 session = self._session(ticket.owner.fields)
-                ticket.busy = session
                 if session is not None:
-                    busy[session] += 1
+                    busy.counts[session] += 1
+                    ticket.busy = (busy, session)
         for ended, fields in self.active.recent:
             session = self._session(fields) if ended >= now - LINGER else None
-            if session is not None and session not in busy:
-                busy[session] = 0
+            if session is not None and session not in busy.counts:
+                busy.counts[session] = 0
+                self._lingering.append((now + LINGER, busy, session))
         return busy
 
-    def _schedule_lingering(self, old: Slot, now: float, effects: Effects) -> None:
-        """Of the busy sessions, those without an exchange any more are only awaited for their replication."""
-        old.recent.clear()
-        self._lingering.clear()
-        for session in [session for session, count in self._busy_here.items() if count == 0]:
-            del self._busy_here[session]
-            self._lingering.append((now + LINGER, session))
-        if self._lingering:
-            effects.look_again = self._lingering[0][0]
+    def _session_left(self, busy: _Busy, session: str, now: float, effects: Effects) -> None:
+        busy.counts[session] -= 1
+        if busy.counts[session] == 0 and self._is_known(busy):
+            self._lingering.append((now + LINGER, busy, session))
+            effects.look_again = self._next_look()
 
-    def _session_left(self, session: str, now: float, effects: Effects) -> None:
-        if session not in self._busy_here:
-            return
-        self._busy_here[session] -= 1
-        # Until the switch is ordered, nobody waits for the session; the switch then lets it linger.
-        if self._busy_here[session] == 0 and self._hold is None:
-            del self._busy_here[session]
-            self._lingering.append((now + LINGER, session))
-            effects.look_again = self._lingering[0][0]
+    def _is_known(self, busy: _Busy) -> bool:
+        """Whether the supervisor still goes by it: not after a later switch, nor after its hold was abandoned."""
+        return busy is self._busy or (self._hold is not None and busy is self._hold.busy)
 
     def _end_hold(self) -> Effects:
         self._hold = None
-        self._busy_here.clear()
         self._closed = bool(self._blocked)
         return Effects(wake=self._all_waiting())
 
     def _all_waiting(self) -> list[Owner]:
         return list(self._waiting)
+
+
+class _Busy:
+    """The sessions that this worker called busy for one epoch, with the number of their exchanges."""
+
+    __slots__ = ("counts", "epoch")
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.counts: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        return f"<_Busy epoch={self.epoch} sessions={len(self.counts)}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,3 +384,4 @@ class _Hold:
     attempt: int
     since: float
     until: float
+    busy: _Busy

@@ -1,0 +1,289 @@
+"""One app in one worker: its gate, its slots' backends and files, and what the supervisor orders for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from proxy.core import orders
+from proxy.core.backends import Backend, BackendSet
+from proxy.core.gate import Effects, Gate, Ticket
+from proxy.net.exchange import Exchange
+from proxy.net.upstream import Pool
+from proxy.wire import InflightExchange
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable, Mapping
+
+    from proxy.core.files import FileIndex
+    from proxy.net.access_log import AccessLog
+    from proxy.settings import AppSettings, Settings
+
+MAX_CUT_LISTED: Final = 1000
+FORMER_FILES_SECONDS: Final = 900.0
+"""How long the files of a release are served after its slot got another one."""
+MAX_FORMER_FILES: Final = 4
+
+
+class SlotRuntime:
+    """One slot's backends with their pools, and its static files."""
+
+    __slots__ = ("backends", "files", "pools")
+
+    def __init__(self, backends: BackendSet, pools: dict[Backend, Pool], files: FileIndex | None) -> None:
+        self.backends = backends
+        self.pools = pools
+        self.files = files
+
+    def __repr__(self) -> str:
+        return f"<SlotRuntime {list(self.pools.values())}>"
+
+
+class App:
+    """What the exchanges of one app share. `tell` sends an event to the supervisor; `files` are the slots' indexes."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        slots: Mapping[str, orders.SlotState],
+        active: orders.ActiveSlot,
+        *,
+        worker: int,
+        loop: asyncio.AbstractEventLoop,
+        now: Callable[[], float],
+        tell: Callable[[orders.Event], None],
+        log: AccessLog,
+        files: Mapping[str, FileIndex],
+    ) -> None:
+        self.name = name
+        self.settings: AppSettings = settings.apps[name]
+        self.loop = loop
+        self.now = now
+        self._worker = worker
+        self._timeouts = settings.timeouts
+        self._tell = tell
+        self._log = log
+        self._timer: asyncio.TimerHandle | None = None
+        self.gate = Gate(
+            name,
+            slots,
+            active.active,
+            active.epoch,
+            session_cookie=self.settings.session_cookie,
+            max_held=settings.limits.held,
+            max_wait=settings.limits.hold,
+            barrier=settings.timeouts.barrier,
+        )
+        self.slots = {slot: self._runtime(slot_state, None, files.get(slot)) for slot, slot_state in slots.items()}
+        self._former_files: list[tuple[float, FileIndex]] = []
+        self._files: tuple[FileIndex, ...] = ()
+        self._order_files()
+        self._apply(self.gate.block(active.busy, now()))
+
+    def __repr__(self) -> str:
+        return f"<App {self.gate!r}>"
+
+    # --- exchanges -------------------------------------------------------------------------------------------------
+
+    def ended(self, exchange: Exchange) -> None:
+        """The exchange is over, however it ended: ticket, counters, log."""
+        now = self.now()
+        seconds = now - exchange.started
+        ticket = exchange.ticket
+        if ticket is None:
+            self.gate.leave(exchange)
+            slot = self.gate.active
+        else:
+            slot = ticket.slot
+            effects = self.gate.release(ticket, now)
+            if effects is not None:
+                self._apply(effects)
+        slot.stats.count(exchange.status, seconds, exchange.bytes_in, exchange.bytes_out)
+        self._log.exchange(exchange, slot.name if ticket is not None else "-", seconds)
+        exchange.ticket = None  # the ticket knows its exchange: no cycle may be left for the garbage collector
+
+    def look(self) -> None:
+        """Lets the gate see the time; called by the worker's clock."""
+        now = self.now()
+        self._apply(self.gate.look(now))
+        if self._former_files and self._former_files[0][0] < now:
+            self._former_files = [former for former in self._former_files if former[0] >= now]
+            self._order_files()
+        for runtime in self.slots.values():
+            for pool in runtime.pools.values():
+                pool.close_aged(now)
+
+    def _apply(self, effects: Effects) -> None:
+        if effects.look_again is not None:
+            self._look_at(effects.look_again)
+        for epoch in sorted({epoch for epoch, _ in effects.sessions_ended}):
+            ended = tuple(session for of_epoch, session in effects.sessions_ended if of_epoch == epoch)
+            self._tell(orders.SessionsEnded(app=self.name, epoch=epoch, sessions=ended))
+        if effects.drained is not None:
+            self._drained(effects.drained)
+        for owner in effects.wake:
+            owner.wake()
+        for owner in effects.refuse:
+            owner.refuse()
+
+    def _look_at(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(max(0.0, when - self.now()), self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._apply(self.gate.look(self.now()))
+
+    def _drained(self, slot: str) -> None:
+        for pool in self.slots[slot].pools.values():
+            pool.close_idle()
+        self._tell(orders.Drained(app=self.name, epoch=self.gate.epoch, slot=slot))
+
+    # --- orders ----------------------------------------------------------------------------------------------------
+
+    def hold(self, order: orders.Hold) -> None:
+        result = self.gate.hold(order.epoch, order.attempt, order.hold, self.now())
+        if result is not None:
+            if result.look_again is not None:
+                self._look_at(result.look_again)
+            self._tell(
+                orders.HoldAck(
+                    app=self.name,
+                    epoch=order.epoch,
+                    attempt=order.attempt,
+                    busy=result.busy,
+                    in_flight=result.in_flight,
+                    tunnels=result.tunnels,
+                )
+            )
+
+    def release_hold(self, order: orders.ReleaseHold) -> None:
+        self._apply(self.gate.release_hold(order.epoch, order.attempt))
+
+    def switch(self, order: orders.Switch) -> None:
+        result = self.gate.switch(order.epoch, order.to, order.busy, self.now())
+        if result is not None:
+            self._tell(orders.SwitchAck(app=self.name, epoch=order.epoch, held=result.held, hold_ms=result.hold_ms))
+            self._order_files()
+            self._apply(result.effects)
+
+    def sessions_ended(self, order: orders.SessionsEnded) -> None:
+        self._apply(self.gate.sessions_ended(order.epoch, order.sessions))
+
+    def drain(self, order: orders.Drain) -> None:
+        for pool in self.slots[order.slot].pools.values():
+            pool.close_idle()
+        self._apply(self.gate.drain(order.epoch, order.slot))
+
+    def cut(self, order: orders.Cut) -> None:
+        """Ends what is outstanding on the slot, and reports it one by one."""
+        if order.epoch != self.gate.epoch:
+            return
+        tickets = self._oldest(self.gate.slots[order.slot].outstanding)
+        listed = tuple(self._inflight(ticket) for ticket in tickets[:MAX_CUT_LISTED])
+        self._tell(orders.CutReport(app=self.name, epoch=order.epoch, slot=order.slot, exchanges=listed))
+        for ticket in tickets:
+            _exchange_of(ticket).cut()
+
+    def health_changed(self, order: orders.HealthChanged) -> None:
+        backend = self.slots[order.slot].backends.find(order.backend)
+        if backend is not None:
+            backend.healthy = order.up
+
+    def slot_changed(self, order: orders.SlotChanged, files: FileIndex | None) -> None:
+        """New backends get pools of their own; connections to backends that stay are kept."""
+        old = self.slots.get(order.slot)
+        new = self._runtime(order.state, old, files)
+        self.gate.set_slots((order.slot,))
+        self.slots[order.slot] = new
+        if old is not None:
+            for backend, pool in old.pools.items():
+                if backend not in new.pools:
+                    pool.retire()
+            if old.files is not None:
+                self._former_files.append((self.now() + FORMER_FILES_SECONDS, old.files))
+                del self._former_files[:-MAX_FORMER_FILES]
+        self._order_files()
+
+    def static_root(self, state: orders.SlotState) -> str | None:
+        """The root of a slot's static files; None when the app has none."""
+        static = self.settings.static
+        return None if static is None else state.static_root or static.root
+
+    def file_indexes(self) -> tuple[FileIndex, ...]:
+        """Where to look for a file: in the active slot, then in the others, then in what was there before.
+
+        A page that was loaded before a switch asks for its own assets after it, and one from a worker that has switched
+        may ask a worker that has not.
+        """
+        return self._files
+
+    def _order_files(self) -> None:
+        active = self.slots[self.gate.active.name]
+        slots = [active, *(slot for slot in self.slots.values() if slot is not active)]
+        former = [index for _, index in reversed(self._former_files)]
+        self._files = tuple(dict.fromkeys([slot.files for slot in slots if slot.files is not None] + former))
+
+    def _runtime(self, state: orders.SlotState, old: SlotRuntime | None, files: FileIndex | None) -> SlotRuntime:
+        pools: dict[Backend, Pool] = {}
+        for address, healthy in state.backends.items():
+            backend = old.backends.find(address) if old is not None else None
+            if backend is None or old is None:
+                backend = Backend(address)
+                pools[backend] = Pool(
+                    backend,
+                    self.loop,
+                    self.now,
+                    connect_timeout=self._timeouts.connect,
+                    max_idle_age=self._timeouts.upstream_idle,
+                )
+            else:
+                pools[backend] = old.pools[backend]
+            backend.healthy = healthy
+        return SlotRuntime(BackendSet(pools), pools, files)
+
+    # --- facts -----------------------------------------------------------------------------------------------------
+
+    def inflight(self, limit: int) -> tuple[tuple[InflightExchange, ...], bool]:
+        """(outstanding exchanges, the oldest first; whether there are more than `limit`)."""
+        tickets = self._oldest(ticket for slot in self.gate.slots.values() for ticket in slot.outstanding)
+        return tuple(self._inflight(ticket) for ticket in tickets[:limit]), len(tickets) > limit
+
+    def snapshot(self) -> dict[str, Any]:
+        """Counters, in the shape that `proxy.core.stats.merge` adds up."""
+        return {
+            "held": self.gate.held,
+            "slots": {
+                name: {
+                    **slot.stats.snapshot(),
+                    "in_flight": len(slot.outstanding),
+                    "tunnels": slot.tunnels,
+                    "backends": {backend.address: backend.in_flight for backend in self.slots[name].pools},
+                }
+                for name, slot in self.gate.slots.items()
+            },
+        }
+
+    def _oldest(self, tickets: Iterable[Ticket]) -> list[Ticket]:
+        return sorted(tickets, key=lambda ticket: _exchange_of(ticket).started)
+
+    def _inflight(self, ticket: Ticket) -> InflightExchange:
+        exchange = _exchange_of(ticket)
+        return InflightExchange(
+            id=exchange.request_id.decode(),
+            slot=ticket.slot.name,
+            method=exchange.method.decode(),
+            path=exchange.head.target.partition(b"?")[0][:512].decode("latin-1"),
+            age_ms=(self.now() - exchange.started) * 1000,
+            bytes=exchange.bytes_out,
+            client=exchange.client.address.decode(),
+            worker=self._worker,
+            tunnel=ticket.tunnel,
+        )
+
+
+def _exchange_of(ticket: Ticket) -> Exchange:
+    assert isinstance(ticket.owner, Exchange)
+    return ticket.owner

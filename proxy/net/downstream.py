@@ -1,0 +1,576 @@
+"""A client connection in HTTP/1.1 or 1.0: reads requests one after the other, answers them in their order."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import TYPE_CHECKING, Final, cast
+
+from proxy.core.files import answer as answer_file
+from proxy.errors import RequestError
+from proxy.http1.body import BodyError, ChunkedBody
+from proxy.http1.head import MAX_PASSES, HeadBuffer, HeadError, RequestHead, parse_request
+from proxy.http1.rewrite import (
+    Peer,
+    forwarded_fields,
+    interim_head,
+    response_head,
+    switching_head,
+    with_max_forwards,
+)
+from proxy.net.exchange import Exchange
+from proxy.net.pages import OwnAnswer, error_page, options_answer
+from proxy.net.static import FileSender
+
+if TYPE_CHECKING:
+    from proxy.core.files import FileAnswer
+    from proxy.http1.head import RequestFields, ResponseHead
+    from proxy.net.server import Server
+
+WRITE_BUFFER: Final = 256 * 1024
+MAX_PIPELINED: Final = 64 * 1024
+PIPELINE_TURN: Final = 32
+"""Pipelined requests answered before other connections have their turn."""
+MAX_LINGER_BYTES: Final = 1024 * 1024
+LINGER_SECONDS: Final = 2.0
+LAST_REQUEST_SECONDS: Final = 2.0
+TUNNEL_IDLE: Final = 3600.0
+"""Seconds without a byte after which a tunnel, or a stream of server-sent events, is taken for dead."""
+
+
+class BodyTimeoutError(RequestError):
+    """The client did not send the rest of its request in time."""
+
+    status = 408
+    part = "the request"
+
+
+class LoopError(RequestError):
+    """The request comes back to this proxy again and again."""
+
+    status = 508
+    part = "the request's way"
+
+
+class BodyTooLargeError(RequestError):
+    """The request's body is over the limit."""
+
+    status = 413
+    part = "the request's body"
+
+
+# What the next bytes from the client are.
+_HEAD, _LENGTH, _CHUNKED, _NEXT, _TUNNEL, _DISCARD, _CLOSED = range(7)
+_STATE_NAMES: Final = ("head", "length", "chunked", "next", "tunnel", "discard", "closed")
+
+
+class Downstream(asyncio.Protocol):
+    """One client connection.
+
+    `_NEXT`: the request is whole and its response is not; what comes now belongs to later requests. `deadline` is a
+    monotonic time; the server's clock calls `expired` after it.
+    """
+
+    __slots__ = (
+        "_authority", "_chunks", "_client_eof", "_encode", "_exchange", "_fields", "_forwarded", "_head", "_keep_alive",
+        "_owed", "_partial", "_paused", "_peer", "_pipelined", "_request_id", "_running", "_sender", "_server",
+        "_started", "_state", "_until_close", "_write_paused", "address", "deadline", "transport",
+    )  # fmt: skip
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._state = _HEAD
+        self._exchange: Exchange | None = None
+        self._head: RequestHead | None = None  # of the current request
+        self._fields: RequestFields | None = None  # of the last request
+        self._authority = b""
+        self._forwarded = b""
+        self._owed = 0
+        self._chunks: ChunkedBody | None = None
+        self._partial: HeadBuffer | None = None
+        self._pipelined = b""
+        self._keep_alive = True
+        self._encode = False
+        self._until_close = False
+        self._request_id = b""
+        self._started = 0.0
+        self._sender: FileSender | None = None
+        self._paused = False
+        self._write_paused = False
+        self._running = False
+        self._peer: Peer = None  # type: ignore[assignment]  # set by connection_made, as are the next two
+        self.address = b""
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]
+        self._client_eof = False
+        self.deadline = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Downstream {self.address.decode()} {_STATE_NAMES[self._state]} {self._exchange!r}>"
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for a request of which nothing has come."""
+        return self._state == _HEAD and not self._partial
+
+    @property
+    def _minor(self) -> int:
+        return 1 if self._head is None else self._head.minor
+
+    # --- the transport's side -------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(WRITE_BUFFER)
+        self._peer = self._server.peer(transport)
+        self.address = self._peer.address
+        self.deadline = self._server.now() + self._server.timeouts.idle
+        self._server.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        state = self._state
+        if state == _HEAD:
+            self._requests(data)
+        elif state == _TUNNEL:
+            if self._exchange is not None:
+                self._exchange.tunnel_send(data)
+                self.deadline = self._server.now() + TUNNEL_IDLE
+        elif state == _NEXT:
+            self._keep_for_later(data)
+        elif state == _DISCARD:
+            self._owed -= len(data)
+            if self._owed < 0:
+                self._close()
+        elif state != _CLOSED:
+            self._body_received(data)
+
+    def eof_received(self) -> bool:
+        self._client_eof = True
+        exchange = self._exchange
+        if exchange is None:
+            return self._sender is not None
+        if self._state == _TUNNEL:
+            exchange.client_eof()
+            return True
+        if self._state == _NEXT:
+            return True  # a client may close its side and still wait for the answer
+        exchange.client_gone()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._state = _CLOSED
+        self._server.closed(self)
+        if self._exchange is not None:
+            self._exchange.client_gone()
+        if self._sender is not None:
+            self._sender.cancel()
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        self.deadline = self._server.now() + self._server.timeouts.body
+        if self._exchange is not None:
+            self._exchange.pause_response()
+        elif self._sender is not None:
+            self._sender.pause()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if self._exchange is not None:
+            self.deadline = self._server.now() + self._server.timeouts.response
+            self._exchange.resume_response()
+        elif self._sender is not None:
+            self._sender.resume()
+        elif self._state == _HEAD:
+            self._requests(b"")
+
+    # --- reading requests -----------------------------------------------------------------------------------
+
+    def _requests(self, data: bytes) -> None:
+        """Begins the requests in `data`, as far as they can be answered now; what is left waits its turn."""
+        if self._running:
+            self._pipelined += data
+            return
+        self._running = True
+        if self._pipelined:
+            data = self._pipelined + data
+            self._pipelined = b""
+        turns = PIPELINE_TURN
+        while data and self._state == _HEAD and not self._write_paused:
+            data = self._request(data) + self._pipelined
+            self._pipelined = b""
+            turns -= 1
+            if not turns and data and self._state == _HEAD:
+                self._server.loop.call_soon(self._requests, b"")
+                break
+        self._running = False
+        if data:
+            self._keep_for_later(data)
+        elif self._paused and self._state == _HEAD:
+            self.resume_receiving()
+
+    def _request(self, data: bytes) -> bytes:
+        """Begins one request; returns what comes after its head and body."""
+        server = self._server
+        try:
+            if self._partial:
+                whole = self._partial.add(data, server.limits.header_bytes)
+                if whole is None:
+                    return b""
+                data = whole
+            head = parse_request(
+                data,
+                last=self._fields,
+                max_bytes=server.limits.header_bytes,
+                max_fields=server.limits.headers,
+            )
+        except HeadError as error:
+            self._refuse(error)
+            return b""
+        now = server.now()
+        if head is None:
+            if not self._partial:
+                self._partial = self._partial or HeadBuffer()
+                self.deadline = now + server.timeouts.header
+            self._partial.add(data, server.limits.header_bytes)
+            return b""
+        return self._begin(head, data, now)
+
+    def _begin(self, head: RequestHead, data: bytes, now: float) -> bytes:
+        server = self._server
+        fields = head.fields
+        if fields is not self._fields or head.authority != self._authority:
+            self._fields = fields
+            self._authority = head.authority
+            self._forwarded = forwarded_fields(fields, head.authority, self._peer)
+        self._head = head
+        self._request_id = server.next_request_id()
+        self._started = now
+        self._keep_alive = fields.keep_alive and not server.stopping
+        self._encode = self._until_close = False
+        self.deadline = now + server.timeouts.body
+        body, rest, complete = b"", b"", True
+        if fields.length > 0:
+            body = data[head.end : head.end + fields.length]
+            rest = data[head.end + fields.length :]
+            self._owed = fields.length - len(body)
+            complete = not self._owed
+            self._state = _NEXT if complete else _LENGTH
+        elif fields.chunked:
+            self._chunks = ChunkedBody()
+            self._state = _CHUNKED
+            try:
+                body, rest = self._chunks.feed(data[head.end :])
+            except BodyError as error:
+                self._refuse(error)
+                return b""
+            complete = self._chunks.done
+            if complete:
+                self._state = _NEXT
+        else:
+            rest = data[head.end :]
+            self._state = _NEXT
+        self._answer(head, body, complete, now)
+        return rest
+
+    def _answer(self, head: RequestHead, body: bytes, complete: bool, now: float) -> None:
+        """Decides who answers: the proxy itself, a file, or a backend."""
+        server = self._server
+        fields = head.fields
+        forwarded = self._forwarded
+        try:
+            if fields.length > server.max_body or (self._chunks is not None and self._chunks.payload > server.max_body):
+                raise BodyTooLargeError("the request's body is too large")
+            if fields.passes >= MAX_PASSES:
+                raise LoopError("the request has passed this proxy too often")
+            if fields.max_forwards >= 0 and head.method == b"OPTIONS":
+                if fields.max_forwards == 0:
+                    self._send_own(200, options_answer())
+                    return
+                forwarded = with_max_forwards(forwarded, fields.max_forwards - 1)
+            route = server.router.route(head.authority, head.target)
+        except RequestError as error:
+            self._refuse(error)
+            return
+        app = server.apps[route.app]
+        if route.file is not None:
+            self._send_file(answer_file(app.file_indexes(), route.file, head))
+            return
+        exchange = Exchange(self, app, head, forwarded, self._request_id, now)
+        self._exchange = exchange
+        exchange.start(body, complete)
+
+    def _body_received(self, data: bytes) -> None:
+        """The rest of a request whose exchange has begun."""
+        exchange = self._exchange
+        assert exchange is not None
+        self.deadline = self._server.now() + self._server.timeouts.body
+        rest = b""
+        if self._state == _LENGTH:
+            rest = data[self._owed :]
+            data = data[: self._owed] if rest else data
+            self._owed -= len(data)
+            complete = not self._owed
+        else:
+            chunks = self._chunks
+            assert chunks is not None
+            try:
+                data, rest = chunks.feed(data)
+                if chunks.payload > self._server.max_body:
+                    raise BodyTooLargeError("the request's body is too large")
+            except RequestError as error:
+                self._keep_alive = False
+                exchange.client_failed(error)
+                return
+            complete = chunks.done
+        if complete:
+            self._state = _NEXT
+        if data:
+            exchange.send(data, complete)
+        if rest:
+            self._keep_for_later(rest)
+
+    def _keep_for_later(self, data: bytes) -> None:
+        self._pipelined += data
+        if len(self._pipelined) > MAX_PIPELINED:
+            self.pause_receiving()
+
+    # --- answering: for the exchange ------------------------------------------------------------------------
+
+    def send_interim(self, head: ResponseHead) -> None:
+        if self._minor:  # RFC 9110 section 15.2: not to a 1.0 client
+            self.transport.write(interim_head(head))
+
+    def send_response(self, head: ResponseHead, has_body: bool, body: bytes) -> None:
+        server = self._server
+        chunked = False
+        if self._state != _NEXT:
+            self._keep_alive = False
+        if has_body and head.length < 0:
+            if not self._minor:
+                self._keep_alive = False
+                self._until_close = True
+            else:
+                chunked = True
+                if not head.chunked:
+                    self._encode = True
+                    body = _chunk(body) if body else body
+        data = response_head(
+            head,
+            chunked=chunked,
+            connection=self._connection_line(),
+            request_id=self._request_id,
+            date=server.date,
+        )
+        self.deadline = server.now() + server.timeouts.response
+        if body:
+            data += body
+        self.transport.write(data)
+
+    def send_body(self, data: bytes) -> None:
+        if self._encode:
+            data = _chunk(data)
+        self.deadline = self._server.now() + (TUNNEL_IDLE if self._state == _TUNNEL else self._server.timeouts.response)
+        self.transport.write(data)
+
+    def end_response(self) -> None:
+        if self._encode:
+            self.transport.write(b"0\r\n\r\n")
+
+    def send_error(self, error: RequestError) -> None:
+        self._send_own(error.status, error_page(error, self._request_id))
+
+    def abort_response(self) -> None:
+        if self._until_close:
+            # The end of the connection is the end of this body: only a reset shows that it is not whole.
+            reset_on_close(self.transport)
+        self._state = _CLOSED
+        self.transport.abort()
+
+    def start_tunnel(self, head: ResponseHead, rest: bytes) -> None:
+        self._state = _TUNNEL
+        self.transport.write(switching_head(head, self._request_id) + rest)
+        self.deadline = self._server.now() + TUNNEL_IDLE
+        exchange = self._exchange
+        if exchange is not None:
+            if self._pipelined:
+                exchange.tunnel_send(self._pipelined)
+                self._pipelined = b""
+            if self._client_eof:
+                exchange.client_eof()
+            self.resume_receiving()
+
+    def send_eof(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def pause_receiving(self) -> None:
+        if not self._paused and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume_receiving(self) -> None:
+        if self._paused and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()
+
+    def expect_backend(self) -> None:
+        self.deadline = self._server.now() + self._server.timeouts.response
+
+    def exchange_ended(self, exchange: Exchange) -> None:
+        self._exchange = None
+        self._request_done()
+
+    # --- answering: without an exchange ---------------------------------------------------------------------
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answers a request for which no exchange has begun."""
+        if isinstance(error, HeadError | BodyError):
+            self._keep_alive = False  # where the next request would begin can't be known
+        if isinstance(error, HeadError):
+            self._head = None
+            self._request_id = self._server.next_request_id()
+            self._started = self._server.now()
+        self._send_own(error.status, error_page(error, self._request_id))
+
+    def _send_own(self, status: int, answer: OwnAnswer) -> None:
+        """Sends what the proxy says itself."""
+        if self._state != _NEXT:
+            self._keep_alive = False
+        head_only = self._head is not None and self._head.method == b"HEAD"
+        data = answer.encode(self._connection_line(), self._request_id, self._server.date, head_only=head_only)
+        self.transport.write(data)
+        if self._exchange is None:
+            self._own_done(status, len(answer.body))
+
+    def _send_file(self, answer: FileAnswer) -> None:
+        if self._state != _NEXT:
+            self._keep_alive = False
+        data = b"%bDate: %b\r\n%bX-Request-Id: %b\r\n\r\n%b" % (
+            answer.head,
+            self._server.date,
+            self._connection_line(),
+            self._request_id,
+            answer.body,
+        )
+        self.transport.write(data)
+        if answer.source is None:
+            self._own_done(answer.status, len(answer.body))
+            return
+
+        def sent(ok: bool) -> None:
+            self._sender = None
+            if ok:
+                self._own_done(answer.status, answer.length)
+            elif self._state != _CLOSED:
+                self._log(answer.status, 0)
+                self.abort_response()
+
+        self._sender = FileSender(self._server.loop, self.transport, answer.source, sent)
+        self._sender.start()
+        if self._write_paused:
+            self._sender.pause()
+
+    def _own_done(self, status: int, body_size: int) -> None:
+        self._log(status, body_size)
+        self._request_done()
+
+    def _log(self, status: int, body_size: int) -> None:
+        self._server.own_answer(self.address, self._head, status, body_size, self._request_id, self._started)
+
+    def _connection_line(self) -> bytes:
+        if not self._keep_alive:
+            return b"Connection: close\r\n"
+        return b"" if self._minor else b"Connection: keep-alive\r\n"
+
+    # --- between requests, and the end ----------------------------------------------------------------------
+
+    def _request_done(self) -> None:
+        """The answer is written: on to the next request, or towards the end of the connection."""
+        if self._state == _CLOSED:
+            return
+        if self._state == _TUNNEL or (self._state == _NEXT and not self._keep_alive and not self._pipelined):
+            self._close()
+        elif not self._keep_alive or self._state != _NEXT or self._server.stopping:
+            self._linger()
+        else:
+            self._state = _HEAD
+            self._chunks = None
+            self.deadline = self._server.now() + self._server.timeouts.idle
+            if self._pipelined:
+                if not self._running:
+                    self._requests(b"")
+            elif self._client_eof:
+                self._close()
+            elif self._paused:
+                self.resume_receiving()
+
+    def _linger(self) -> None:
+        """Closes when the client has stopped sending.
+
+        A connection that is closed with bytes unread is reset, and the reset may overtake the answer that explains it
+        (RFC 9112 section 9.6).
+        """
+        if self._client_eof or self.transport.is_closing():
+            self._close()
+            return
+        self._state = _DISCARD
+        self._pipelined = b""
+        self._owed = MAX_LINGER_BYTES
+        self.deadline = self._server.now() + LINGER_SECONDS
+        self.transport.write_eof()
+        self.resume_receiving()
+
+    def _close(self) -> None:
+        self._state = _CLOSED
+        self.transport.close()
+
+    def stop(self, now: float) -> None:
+        """The worker stops: the connection ends after the answer to its next request, or if none comes soon.
+
+        Closing it at once could meet a request that is on its way, which would then be lost.
+        """
+        self._keep_alive = False
+        if self.idle:
+            self.deadline = min(self.deadline, now + LAST_REQUEST_SECONDS)
+
+    def close_idle(self) -> None:
+        """Makes room for another connection."""
+        self._close()
+
+    def abort(self) -> None:
+        """Ends the connection now, whatever it does."""
+        self.transport.abort()
+
+    def expired(self, now: float) -> None:
+        """The deadline has passed: what is late depends on what is awaited."""
+        self.deadline = now + LINGER_SECONDS
+        exchange = self._exchange
+        if self._state == _HEAD:
+            if self._partial:
+                self._refuse(HeadError(408, "the request's head did not come in time"))
+            else:
+                self._close()
+        elif self._state == _DISCARD or self._state == _CLOSED or self._write_paused:
+            self._state = _CLOSED
+            self.transport.abort()
+        elif exchange is None:
+            self.deadline = now + self._server.timeouts.response
+        elif self._state == _TUNNEL:
+            self.transport.abort()
+        elif self._state == _NEXT or self._paused:
+            if exchange.streams_events:
+                self.deadline = exchange.started + max(TUNNEL_IDLE, 2 * (now - exchange.started))
+            else:
+                exchange.timed_out()
+        else:
+            self._keep_alive = False
+            exchange.client_failed(BodyTimeoutError("the request's body did not come in time"))
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def reset_on_close(transport: asyncio.Transport) -> None:
+    """Makes the end of the connection a reset."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,0 +1,364 @@
+"""One request and its response, from the claim to the log line: the slot, the backend, retries, and the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from proxy.core.gate import GateFullError
+from proxy.errors import RequestError
+from proxy.http1.rewrite import request_head
+from proxy.net.upstream import BackendError, BackendTimeoutError, ClosedEarlyError, ConnectError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from proxy.core.backends import Backend
+    from proxy.core.gate import Ticket
+    from proxy.http1.head import RequestFields, RequestHead, ResponseHead
+    from proxy.net.app import App
+    from proxy.net.upstream import Pool, Upstream
+
+MAX_REPLAY: Final = 64 * 1024
+"""A request that is larger is not kept for a second attempt."""
+
+_IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))  # RFC 9110 section 9.2.2
+
+
+_CLIENT, _BACKEND = 1, 2
+
+
+class HoldExpiredError(RequestError):
+    """The request waited in the gate for as long as it may."""
+
+    status = 503
+    part = "the wait for a release"
+
+
+class CutError(RequestError):
+    """The exchange was still running at a drain's deadline."""
+
+    status = 503
+    part = "the release that this request began on"
+
+
+class Client(Protocol):
+    """The client's side of an exchange: an HTTP/1 connection or an HTTP/2 stream."""
+
+    @property
+    def address(self) -> bytes: ...
+
+    def send_interim(self, head: ResponseHead) -> None: ...
+
+    def send_response(self, head: ResponseHead, has_body: bool, body: bytes) -> None: ...
+
+    def send_body(self, data: bytes) -> None: ...
+
+    def end_response(self) -> None: ...
+
+    def send_error(self, error: RequestError) -> None:
+        """Answers with a small page, when no response has begun."""
+        ...
+
+    def abort_response(self) -> None:
+        """Ends the connection so that the client sees that the response is not whole."""
+        ...
+
+    def start_tunnel(self, head: ResponseHead, rest: bytes) -> None: ...
+
+    def send_eof(self) -> None: ...
+
+    def pause_receiving(self) -> None: ...
+
+    def resume_receiving(self) -> None: ...
+
+    def expect_backend(self) -> None:
+        """The request is with the backend, which must go on within its time limit from now."""
+        ...
+
+    def exchange_ended(self, exchange: Exchange) -> None: ...
+
+
+class Exchange:
+    """Joins a client to a backend. It ends exactly once, and then its ticket is released.
+
+    `status` is 0 until a response has begun.
+    """
+
+    __slots__ = (
+        "_backend", "_connecting", "_forwarded", "_replay", "_response_fields", "_tried", "_tunnel_ends", "_unsent",
+        "app", "bytes_in", "bytes_out", "client", "ended", "fields", "head", "method", "request_id", "request_sent",
+        "started", "status", "ticket", "upstream",
+    )  # fmt: skip
+
+    def __init__(
+        self, client: Client, app: App, head: RequestHead, forwarded: bytes, request_id: bytes, started: float
+    ) -> None:
+        self.client = client
+        self.app = app
+        self.head = head
+        self.fields: RequestFields = head.fields
+        self.method = head.method
+        self.request_id = request_id
+        self.started = started
+        self.status = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.ticket: Ticket | None = None
+        self.upstream: Upstream | None = None
+        self.request_sent = False
+        self.ended = False
+        self._forwarded = forwarded
+        self._backend: Backend | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._tried: tuple[Backend, ...] = ()
+        self._unsent = b""
+        self._response_fields = b""
+        self._tunnel_ends = 0
+        self._replay: bytes | None = None  # the body for one more attempt, where one is allowed
+
+    def __repr__(self) -> str:
+        return f"<Exchange {self.head!r} status={self.status} {self.ticket!r} {self.upstream!r}>"
+
+    @property
+    def backend(self) -> Backend | None:
+        """The backend that has, or had last, the request."""
+        return self._backend
+
+    # --- the client's side ---------------------------------------------------------------------------------------
+
+    def start(self, body: bytes, complete: bool) -> None:
+        """Claims a slot and sends the request; `body` is what has come of it, `complete` whether that is all."""
+        self.bytes_in = len(body)
+        self._unsent = body
+        self.request_sent = complete
+        if complete and self.method in _IDEMPOTENT and len(body) <= MAX_REPLAY:
+            self._replay = body
+        self._claim()
+
+    def send(self, data: bytes, complete: bool) -> None:
+        """More of the request's body."""
+        self.bytes_in += len(data)
+        self.request_sent = complete
+        if self.upstream is not None:
+            self.upstream.write(data)
+            if complete:
+                self.client.expect_backend()
+        else:
+            self._unsent += data
+            if len(self._unsent) > MAX_REPLAY:
+                self.client.pause_receiving()
+
+    def tunnel_send(self, data: bytes) -> None:
+        self.bytes_in += len(data)
+        if self.upstream is not None:
+            self.upstream.write(data)
+
+    def client_eof(self) -> None:
+        """The tunnel's client sends no more."""
+        if self.upstream is not None:
+            self.upstream.write_eof()
+        self._tunnel_side_ended(_CLIENT)
+
+    def client_gone(self) -> None:
+        """The client's connection has ended before the exchange."""
+        self._end()
+
+    def client_failed(self, error: RequestError) -> None:
+        """The rest of the request can't be had: it is late, or not valid."""
+        self._fail(error)
+
+    def timed_out(self) -> None:
+        """The backend did not go on in time."""
+        if self._backend is not None and not self.status:
+            self._backend.failed(self.app.now())
+        self._fail(BackendTimeoutError("the application did not answer in time"))
+
+    def pause_response(self) -> None:
+        if self.upstream is not None:
+            self.upstream.transport.pause_reading()
+
+    def resume_response(self) -> None:
+        if self.upstream is not None and not self.upstream.transport.is_closing():
+            self.upstream.transport.resume_reading()
+
+    @property
+    def streams_events(self) -> bool:
+        """Whether the response is server-sent events, which may be silent for long."""
+        return b"text/event-stream" in self._response_fields.lower()
+
+    # --- the gate's side -----------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        self._claim()
+
+    def refuse(self) -> None:
+        self._fail(HoldExpiredError("the request waited for too long"))
+
+    def cut(self) -> None:
+        """The slot is to be stopped and this exchange has had its time."""
+        self._fail(CutError("the application was restarted before it answered"))
+
+    def _claim(self) -> None:
+        try:
+            ticket = self.app.gate.claim(self, self.app.now())
+        except GateFullError as error:
+            self._fail(error)
+            return
+        if ticket is not None:
+            self.ticket = ticket
+            self._choose_backend(None)
+
+    def _choose_backend(self, error: RequestError | None) -> None:
+        """Sends the request to a backend of the slot that was not tried yet; without one it fails with `error`."""
+        assert self.ticket is not None
+        slot = self.app.slots[self.ticket.slot.name]
+        backend = slot.backends.choose(self.app.now(), self._tried)
+        if backend is None:
+            self._fail(error or ConnectError("the application has no backend"))
+            return
+        self._backend = backend
+        backend.in_flight += 1
+        pool = slot.pools[backend]
+        upstream = pool.take()
+        if upstream is not None:
+            self._use(upstream)
+        else:
+            self._connecting = self.app.loop.create_task(self._connect(pool))
+
+    async def _connect(self, pool: Pool) -> None:
+        try:
+            upstream = await pool.connect()
+        except ConnectError as error:
+            self._connecting = None
+            self._leave_backend(failed=True)
+            self._choose_backend(error)
+            return
+        self._connecting = None
+        self._use(upstream)
+
+    def _use(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        data = request_head(self.head, self._forwarded, self.request_id)
+        if self._unsent:
+            data += self._unsent
+            self._unsent = b""
+            if not self.request_sent:
+                self.client.resume_receiving()
+        upstream.start(self, data)
+        if self.request_sent:
+            self.client.expect_backend()
+
+    def _leave_backend(self, *, failed: bool) -> None:
+        backend = self._backend
+        if backend is not None:
+            self._backend = None
+            self._tried = (*self._tried, backend)
+            backend.in_flight -= 1
+            if failed:
+                backend.failed(self.app.now())
+
+    # --- the backend's side ----------------------------------------------------------------------------------------
+
+    @property
+    def wants_upgrade(self) -> bool:
+        return bool(self.fields.upgrade)
+
+    @property
+    def decode_chunks(self) -> bool:
+        return self.fields.minor == 0
+
+    def interim(self, head: ResponseHead) -> None:
+        self.client.send_interim(head)
+
+    def response(self, head: ResponseHead, has_body: bool, body: bytes) -> None:
+        self.status = head.status
+        self.bytes_out += len(body)
+        if has_body and self.ticket is not None:
+            self.ticket.streaming_since = self.app.now()
+            self._response_fields = head.kept
+        self.client.send_response(head, has_body, body)
+
+    def body(self, data: bytes) -> None:
+        self.bytes_out += len(data)
+        self.client.send_body(data)
+
+    def response_ended(self) -> None:
+        self.upstream = None
+        self.client.end_response()
+        self._end()
+
+    def upgraded(self, head: ResponseHead, rest: bytes) -> None:
+        self.status = 101
+        if self.ticket is not None:
+            self.app.gate.tunnel(self.ticket)
+        self.client.start_tunnel(head, rest)
+
+    def tunnelled(self, data: bytes) -> None:
+        self.bytes_out += len(data)
+        self.client.send_body(data)
+
+    def backend_eof(self) -> None:
+        self.client.send_eof()
+        self._tunnel_side_ended(_BACKEND)
+
+    def _tunnel_side_ended(self, side: int) -> None:
+        """Each direction of a tunnel ends by itself; the tunnel ends with the second."""
+        self._tunnel_ends |= side
+        if self._tunnel_ends == _CLIENT | _BACKEND and self.upstream is not None:
+            self.upstream.close()
+            self.upstream = None
+            self._end()
+
+    def pause_sending(self) -> None:
+        self.client.pause_receiving()
+
+    def resume_sending(self) -> None:
+        self.client.resume_receiving()
+
+    def failed(self, error: RequestError) -> None:
+        upstream = self.upstream
+        self.upstream = None
+        if self.status:
+            self._fail(error)
+        elif (
+            isinstance(error, ClosedEarlyError)
+            and upstream is not None
+            and upstream.reused
+            and self._replay is not None
+        ):
+            # The backend closed a kept connection as the request was on its way (RFC 9112 section 9.3.1): once more,
+            # on a new connection.
+            self._unsent = self._replay
+            self._replay = None
+            self._connecting = self.app.loop.create_task(self._connect(upstream.pool))
+        else:
+            if isinstance(error, BackendError) and self._backend is not None:
+                self._backend.failed(self.app.now())
+            self._fail(error)
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    def _fail(self, error: RequestError) -> None:
+        if self.ended:
+            return
+        if self.status:
+            self.client.abort_response()
+        else:
+            self.status = error.status
+            self.client.send_error(error)
+        self._end()
+
+    def _end(self) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        if self.upstream is not None:
+            self.upstream.abandon()
+            self.upstream = None
+        if self._backend is not None:
+            self._backend.in_flight -= 1
+        self.app.ended(self)
+        self.client.exchange_ended(self)

@@ -1,0 +1,161 @@
+"""What all client connections of one worker share, and the clock that keeps their deadlines."""
+
+from __future__ import annotations
+
+import os
+import resource
+from email.utils import formatdate
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, Any, Final
+
+from proxy.core.routes import AppRoute, Router
+from proxy.http1.rewrite import Peer
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping
+
+    from proxy.http1.head import RequestHead
+    from proxy.net.access_log import AccessLog
+    from proxy.net.app import App
+    from proxy.net.downstream import Downstream
+    from proxy.settings import Settings
+
+TICK: Final = 0.25
+"""Seconds between two looks at the deadlines. One pass over all connections costs less than a timer per request."""
+
+CLOSED_AT_LIMIT: Final = 16
+
+
+class Server:
+    """The worker's connections, apps and clock."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        apps: Mapping[str, App],
+        *,
+        loop: asyncio.AbstractEventLoop,
+        now: Callable[[], float],
+        log: AccessLog,
+    ) -> None:
+        self.settings = settings
+        self.apps = dict(apps)
+        self.loop = loop
+        self.now = now
+        self.timeouts = settings.timeouts
+        self.limits = settings.limits
+        self.max_body = settings.limits.body if settings.limits.body is not None else 1 << 62
+        self.router = Router(
+            AppRoute(name, app.hosts, app.path, app.static.prefix if app.static is not None else None)
+            for name, app in settings.apps.items()
+        )
+        self.stopping = False
+        self.date = formatdate(usegmt=True).encode()
+        self._log = log
+        self._trusted = tuple(ip_network(network) for network in settings.trusted_proxies)
+        self._clients: set[Downstream] = set()
+        self._accepted = 0
+        self._own: dict[str, int] = {}
+        self._id_prefix = os.urandom(6).hex().encode()
+        self._last_id = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._emptied: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Server {len(self._clients)} connections{' stopping' if self.stopping else ''}>"
+
+    @property
+    def connections(self) -> int:
+        return len(self._clients)
+
+    # --- for the connections ---------------------------------------------------------------------------------------
+
+    def peer(self, transport: asyncio.BaseTransport) -> Peer:
+        """Who is at the other end."""
+        address = str((transport.get_extra_info("peername") or ("unknown",))[0]).removeprefix("::ffff:")
+        port = transport.get_extra_info("sockname")[1]
+        trusted = bool(self._trusted) and any(ip_address(address) in network for network in self._trusted)
+        return Peer(address.encode(), b"http", b"%d" % port, trusted)
+
+    def opened(self, client: Downstream) -> None:
+        """Counts the connection in. At the limit the oldest idle ones make room, or else the new one goes."""
+        self._accepted += 1
+        if len(self._clients) >= self.limits.connections:
+            idle = sorted((other for other in self._clients if other.idle), key=lambda other: other.deadline)
+            for other in idle[:CLOSED_AT_LIMIT]:
+                other.close_idle()
+            if not idle:
+                client.abort()
+        self._clients.add(client)
+
+    def closed(self, client: Downstream) -> None:
+        self._clients.discard(client)
+        if self._emptied is not None and not self._clients and not self._emptied.done():
+            self._emptied.set_result(None)
+
+    def next_request_id(self) -> bytes:
+        """Unique over workers and restarts."""
+        self._last_id += 1
+        return b"%b%06x" % (self._id_prefix, self._last_id)
+
+    def own_answer(
+        self, client: bytes, head: RequestHead | None, status: int, size: int, request_id: bytes, started: float
+    ) -> None:
+        """Counts and logs what was answered without a backend."""
+        key = str(status)
+        self._own[key] = self._own.get(key, 0) + 1
+        self._log.write(client, head, status, size, request_id, self.now() - started)
+
+    # --- for the worker --------------------------------------------------------------------------------------------
+
+    def start_clock(self) -> None:
+        """Begins to keep deadlines."""
+        self._timer = self.loop.call_later(TICK, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = self.loop.call_later(TICK, self._tick)
+        self.date = formatdate(usegmt=True).encode()
+        now = self.now()
+        for client in [client for client in self._clients if client.deadline < now]:
+            client.expired(now)
+        for app in self.apps.values():
+            app.look()
+        self._log.flush()
+
+    def stop(self) -> None:
+        """Lets each connection end with its answer."""
+        self.stopping = True
+        now = self.now()
+        for client in list(self._clients):
+            client.stop(now)
+
+    async def empty(self) -> None:
+        """Returns when there is no connection."""
+        if self._clients:
+            self._emptied = self.loop.create_future()
+            await self._emptied
+
+    def abort(self) -> None:
+        """Ends what is still there, and the clock."""
+        for client in list(self._clients):
+            client.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Counters, in the shape that `proxy.core.stats.merge` adds up."""
+        return {
+            "connections": len(self._clients),
+            "connections_total": self._accepted,
+            "requests": self._last_id,
+            "rss": _resident_bytes(),
+            "own": dict(self._own),
+            "log_dropped": self._log.dropped,
+            "apps": {name: app.snapshot() for name, app in self.apps.items()},
+        }
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", "rb") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()

@@ -1,0 +1,406 @@
+"""Connections to backends: one protocol per connection, a pool per backend."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from proxy.errors import RequestError
+from proxy.http1.body import BodyError, ChunkedBody
+from proxy.http1.head import HeadBuffer, ResponseError, ResponseHead, parse_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from proxy.core.backends import Backend
+
+MAX_RESPONSE_HEAD: Final = 64 * 1024
+MAX_INTERIM: Final = 32
+"""1xx responses before the final one; more is a fault of the backend."""
+WRITE_BUFFER: Final = 256 * 1024
+
+
+class BackendError(RequestError):
+    """The backend gave no response that can be delivered."""
+
+    status = 502
+    part = "the application"
+
+
+class ConnectError(BackendError):
+    """No connection could be made, so nothing was sent."""
+
+    status = 503
+
+
+class ConnectTimeoutError(ConnectError):
+    """The connection was not made in time."""
+
+    status = 504
+
+
+class ClosedEarlyError(BackendError):
+    """The connection ended before the response began."""
+
+
+class BackendTimeoutError(BackendError):
+    """The response, or its next part, did not come in time."""
+
+    status = 504
+
+
+class ResponseSink(Protocol):
+    """What takes one response: an exchange. All methods are called from the connection's own callbacks."""
+
+    @property
+    def method(self) -> bytes: ...
+
+    @property
+    def wants_upgrade(self) -> bool: ...
+
+    @property
+    def request_sent(self) -> bool:
+        """Whether the whole request was written."""
+        ...
+
+    @property
+    def decode_chunks(self) -> bool:
+        """Whether the client needs the payload without its chunked coding."""
+        ...
+
+    def interim(self, head: ResponseHead) -> None: ...
+
+    def response(self, head: ResponseHead, has_body: bool, body: bytes) -> None:
+        """The final head and the first bytes of the body, in the coding to be sent."""
+        ...
+
+    def body(self, data: bytes) -> None: ...
+
+    def response_ended(self) -> None: ...
+
+    def upgraded(self, head: ResponseHead, rest: bytes) -> None: ...
+
+    def tunnelled(self, data: bytes) -> None: ...
+
+    def backend_eof(self) -> None:
+        """The tunnel's backend sends no more."""
+        ...
+
+    def failed(self, error: RequestError) -> None:
+        """No, or no whole, response will come on this connection."""
+        ...
+
+    def pause_sending(self) -> None: ...
+
+    def resume_sending(self) -> None: ...
+
+
+# What the next bytes from the backend are.
+_IDLE, _HEAD, _LENGTH, _CHUNKED, _UNTIL_CLOSE, _TUNNEL, _CLOSED = range(7)
+_STATE_NAMES: Final = ("idle", "head", "length", "chunked", "until-close", "tunnel", "closed")
+
+
+class Upstream(asyncio.Protocol):
+    """One connection to a backend. It serves one exchange at a time; `reused` tells whether it has served any before.
+
+    A connection goes back to its pool only when both the request and the response have ended cleanly
+    (RFC 9112 section 9.3). Bytes that no request asked for close it.
+    """
+
+    __slots__ = (
+        "_chunks", "_interims", "_keep_alive", "_owed", "_partial", "_sink", "_state", "idle_since", "pool", "reused",
+        "transport",
+    )  # fmt: skip
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self._sink: ResponseSink | None = None
+        self._state = _IDLE
+        self._owed = 0
+        self._chunks: ChunkedBody | None = None
+        self._partial: HeadBuffer | None = None
+        self._keep_alive = False
+        self._interims = 0
+        self.reused = False
+        self.idle_since = 0.0
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
+
+    def __repr__(self) -> str:
+        return f"<Upstream {self.backend.address} {_STATE_NAMES[self._state]}{' reused' if self.reused else ''}>"
+
+    @property
+    def backend(self) -> Backend:
+        return self.pool.backend
+
+    # --- the exchange's side -------------------------------------------------------------------------------------
+
+    def start(self, sink: ResponseSink, data: bytes) -> None:
+        """Begins an exchange with the request's first bytes."""
+        self._sink = sink
+        self._state = _HEAD
+        self._interims = 0
+        self.transport.write(data)
+
+    def write(self, data: bytes) -> None:
+        """More of the request, or of the tunnel."""
+        self.transport.write(data)
+
+    def write_eof(self) -> None:
+        """The tunnel's client sends no more."""
+        if self._state == _TUNNEL and not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def abandon(self) -> None:
+        """The exchange wants no more of it: the connection can't be used again."""
+        self._sink = None
+        self._state = _CLOSED
+        self.pool.discard(self)
+        self.transport.abort()
+
+    # --- the transport's side ------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(WRITE_BUFFER)
+
+    def data_received(self, data: bytes) -> None:
+        sink = self._sink
+        if sink is None:
+            self.close()
+            return
+        state = self._state
+        try:
+            if state == _HEAD:
+                self._head_received(sink, data)
+            elif state == _LENGTH:
+                surplus = len(data) - self._owed
+                if surplus < 0:
+                    self._owed = -surplus
+                    sink.body(data)
+                    return
+                if surplus:
+                    self._keep_alive = False
+                    data = data[: self._owed]
+                sink.body(data)
+                self._ended(sink)
+            elif state == _CHUNKED:
+                body, rest = self._chunks.feed(data)  # type: ignore[union-attr]  # set with the state
+                if body:
+                    sink.body(body)
+                if self._chunks.done:  # type: ignore[union-attr]
+                    self._keep_alive = self._keep_alive and not rest
+                    self._ended(sink)
+            elif state == _UNTIL_CLOSE:
+                sink.body(data)
+            elif state == _TUNNEL:
+                sink.tunnelled(data)
+        except BodyError as error:
+            self._fail(ResponseError(f"the response's body is not valid: {error}"))
+        except ResponseError as error:
+            self._fail(error)
+
+    def eof_received(self) -> bool:
+        if self._state == _TUNNEL and self._sink is not None:
+            self._sink.backend_eof()
+            return True  # the tunnel's other direction may still be open
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.pool.discard(self)
+        sink = self._sink
+        if sink is None:
+            self._state = _CLOSED
+            return
+        if self._state == _UNTIL_CLOSE and exc is None:
+            self._keep_alive = False
+            self._ended(sink)
+        elif self._state == _TUNNEL:
+            self._sink = None
+            self._state = _CLOSED
+            sink.response_ended()
+        elif self._state == _HEAD and not self._interims and not self._partial:
+            self._fail(ClosedEarlyError("the connection was closed before a response came"))
+        else:
+            self._fail(ResponseError("the response was cut off"))
+
+    def pause_writing(self) -> None:
+        if self._sink is not None:
+            self._sink.pause_sending()
+
+    def resume_writing(self) -> None:
+        if self._sink is not None:
+            self._sink.resume_sending()
+
+    # --- parts ---------------------------------------------------------------------------------------------------
+
+    def _head_received(self, sink: ResponseSink, data: bytes) -> None:
+        if self._partial:
+            whole = self._partial.add(data, MAX_RESPONSE_HEAD)
+            if whole is None:
+                return
+            data = whole
+        while True:
+            head = parse_response(data, max_bytes=MAX_RESPONSE_HEAD)
+            if head is None:
+                self._partial = self._partial or HeadBuffer()
+                self._partial.add(data, MAX_RESPONSE_HEAD)
+                return
+            rest = data[head.end :]
+            if head.status >= 200:
+                self._final_head(sink, head, rest)
+                return
+            if head.status == 101:
+                if not sink.wants_upgrade or not head.upgrade:
+                    raise ResponseError("the response switches protocols, which the request did not ask for")
+                self._state = _TUNNEL
+                sink.upgraded(head, rest)
+                return
+            self._interims += 1
+            if self._interims > MAX_INTERIM:
+                raise ResponseError("too many interim responses")
+            sink.interim(head)
+            if not rest:
+                return
+            data = rest
+
+    def _final_head(self, sink: ResponseSink, head: ResponseHead, rest: bytes) -> None:
+        self._keep_alive = head.keep_alive
+        self.pool.backend.answered()
+        length = head.length
+        # RFC 9112 section 6.3: these have no body, whatever their fields say.
+        if sink.method == b"HEAD" or head.status == 204 or head.status == 304 or length == 0:
+            if rest:
+                self._keep_alive = False
+            sink.response(head, False, b"")
+            self._ended(sink)
+        elif length > 0:
+            self._owed = length - len(rest)
+            if self._owed < 0:
+                self._keep_alive = False
+                rest = rest[:length]
+            self._state = _LENGTH
+            sink.response(head, True, rest)
+            if self._owed <= 0:
+                self._ended(sink)
+        elif head.chunked:
+            self._chunks = ChunkedBody(decode=sink.decode_chunks)
+            body, surplus = self._chunks.feed(rest)
+            self._state = _CHUNKED
+            sink.response(head, True, body)
+            if self._chunks.done:
+                self._keep_alive = self._keep_alive and not surplus
+                self._ended(sink)
+        else:
+            self._state = _UNTIL_CLOSE
+            sink.response(head, True, rest)
+
+    def _ended(self, sink: ResponseSink) -> None:
+        """The response is whole. `response` or `body` may have ended the exchange itself: then there is no sink."""
+        if self._sink is not sink:
+            return
+        reusable = self._keep_alive and sink.request_sent and not self.transport.is_closing()
+        self._sink = None
+        self._chunks = None
+        if reusable:
+            self._state = _IDLE
+            self.reused = True
+            self.pool.put(self)
+        else:
+            self.close()
+        sink.response_ended()
+
+    def close(self) -> None:
+        """Closes the connection after what was written."""
+        self._sink = None
+        self._state = _CLOSED
+        self.pool.discard(self)
+        self.transport.close()
+
+    def _fail(self, error: RequestError) -> None:
+        sink = self._sink
+        self._sink = None
+        self._state = _CLOSED
+        self.pool.discard(self)
+        self.transport.abort()
+        if sink is not None:
+            sink.failed(error)
+
+
+class Pool:
+    """The connections to one backend. Idle ones are taken last in, first out, so that a lull lets the others age."""
+
+    __slots__ = ("_idle", "_loop", "_now", "_retired", "backend", "connect_timeout", "max_idle_age")
+
+    def __init__(
+        self,
+        backend: Backend,
+        loop: asyncio.AbstractEventLoop,
+        now: Callable[[], float],
+        *,
+        connect_timeout: float,
+        max_idle_age: float,
+    ) -> None:
+        self.backend = backend
+        self.connect_timeout = connect_timeout
+        self.max_idle_age = max_idle_age
+        self._loop = loop
+        self._now = now
+        self._idle: list[Upstream] = []
+        self._retired = False
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.backend.address} idle={len(self._idle)}{' retired' if self._retired else ''}>"
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    def take(self) -> Upstream | None:
+        """An idle connection that is still open, or None."""
+        while self._idle:
+            upstream = self._idle.pop()
+            if not upstream.transport.is_closing():
+                return upstream
+        return None
+
+    def put(self, upstream: Upstream) -> None:
+        if self._retired:
+            upstream.close()
+            return
+        upstream.idle_since = self._now()
+        self._idle.append(upstream)
+
+    def discard(self, upstream: Upstream) -> None:
+        """The connection is closed or closing."""
+        if upstream in self._idle:
+            self._idle.remove(upstream)
+
+    async def connect(self) -> Upstream:
+        """A new connection. Raises ConnectError or ConnectTimeoutError."""
+        host, _, port = self.backend.address.rpartition(":")
+        try:
+            async with asyncio.timeout(self.connect_timeout):
+                _, upstream = await self._loop.create_connection(lambda: Upstream(self), host.strip("[]"), int(port))
+        except TimeoutError:
+            raise ConnectTimeoutError("the application does not accept connections in time") from None
+        except OSError as error:
+            raise ConnectError("the application does not accept connections") from error
+        return upstream
+
+    def close_idle(self) -> None:
+        """Closes what is idle now. An idle keep-alive connection would make a Tomcat's stop take its whole grace."""
+        idle, self._idle = self._idle, []
+        for upstream in idle:
+            upstream.close()
+
+    def retire(self) -> None:
+        """Closes what is idle, and what becomes idle later."""
+        self._retired = True
+        self.close_idle()
+
+    def close_aged(self, now: float) -> None:
+        """Closes what has been idle for too long: the backend must never be the one to close first."""
+        limit = now - self.max_idle_age
+        aged = [upstream for upstream in self._idle if upstream.idle_since < limit]
+        for upstream in aged:
+            upstream.close()
