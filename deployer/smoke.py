@@ -134,6 +134,9 @@ def _get(host: str, port: int, path: str, limit: float, began: float) -> _Answer
             # A socket's timeout starts anew with each byte; a trickle must not outlast the limit.
             if time.monotonic() - began > limit:
                 raise TimeoutError
+        # read1, unlike read, takes the end of the connection for the end of the body.
+        if response.length and len(body) < LARGEST_BODY:
+            raise http.client.IncompleteRead(bytes(body), response.length)
         headers = {name.lower(): value for name, value in response.getheaders()}
         return _Answer(response.status, headers, bytes(body), time.monotonic() - began)
     finally:

@@ -56,10 +56,18 @@ def test_a_process_lives_on_by_itself(launched: ProcessId, tmp_path: Path) -> No
     assert not processes.wait_exit(launched, 0.05)
 
 
-def test_output_goes_to_the_log(launched: ProcessId, tmp_path: Path) -> None:
+def test_output_goes_to_the_log(java: Path, tmp_path: Path) -> None:
     processes = Processes()
-    processes.signal(launched, signal.SIGKILL)
-    assert processes.wait_exit(launched, 5)
+    with (tmp_path / "log").open("wb") as log:
+        pid = processes.launch(
+            [str(java), "-c", "echo out; echo err >&2"],
+            log=log.fileno(),
+            cwd=tmp_path,
+            env={},
+            account=accounts.named(None, []),
+        )
+    identity = processes.identity(pid)
+    assert identity is None or processes.wait_exit(identity, 10)
     assert (tmp_path / "log").read_text() == "out\nerr\n"
 
 
