@@ -9,7 +9,8 @@ from functools import lru_cache
 
 @lru_cache(maxsize=64)
 def _cookie(name: str) -> re.Pattern[bytes]:
-    return re.compile(rb"(?:^|[;,])[ \t]*" + re.escape(name.encode()) + rb'="?([^;," \t]+)')
+    # With white space around the "=", as Tomcat reads it.
+    return re.compile(rb"(?:^|[;,])[ \t]*" + re.escape(name.encode()) + rb'[ \t]*=[ \t]*"?([^;," \t]+)')
 
 
 def session_of(cookies: bytes, name: str) -> str | None:

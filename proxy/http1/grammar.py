@@ -46,7 +46,7 @@ ABSOLUTE_FORM: Final = re.compile(
 )
 """Groups: authority, path and query."""
 
-HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]++\]|[0-9A-Za-z\-._~]++)(?::([0-9]{0,5}+))?+")
+HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}+\]|[0-9A-Za-z\-._~]{1,255}+)(?::([0-9]{0,5}+))?+")
 """`uri-host [":" port]` (RFC 9110 section 7.2), group: port. Of a reg-name only what names of hosts are made of."""
 
 # RFC 9112 section 7.1.1. White space may stand inside an extension, never between the size and the line's end.
@@ -90,4 +90,4 @@ def pick_fields(names: Iterable[str]) -> re.Pattern[bytes]:
     alternatives = b"|".join(
         _any_case(name.removesuffix("*")) + (rb"[" + TCHAR + rb"]*+" if name.endswith("*") else b"") for name in names
     )
-    return re.compile(rb"\n(" + alternatives + rb"):[ \t]*+([^\r]*)")
+    return re.compile(rb"\n(" + alternatives + rb"):[ \t]*+([^\r]*+)")

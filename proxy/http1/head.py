@@ -267,6 +267,7 @@ def parse_request_fields(block: bytes, minor: int, max_fields: int = 100) -> Req
     upgrade = te = user_agent = referer = cookies = b""
     forwarded: list[tuple[bytes, bytes]] = []
     drop: list[tuple[int, int]] = []
+    coding = b""
     for match in _REQUEST_FIELDS.finditer(block):
         name = match[1].lower()
         value = match[2].rstrip(b" \t")
@@ -296,7 +297,10 @@ def parse_request_fields(block: bytes, minor: int, max_fields: int = 100) -> Req
             if chunked or minor == 0 or match[2].lower() != b"chunked" or not _plainly_set(block, match):
                 raise HeadError(400, "the request's Transfer-Encoding is not valid")
             chunked = True
-            continue
+            if match[2] == b"chunked":
+                continue
+            # "Chunked" is valid, but a backend that compares it as it is would find no body, and then a second request.
+            coding = b"Transfer-Encoding: chunked\r\n"
         if name == b"via":
             passes += value.lower().count(VIA_PSEUDONYM)
             continue
@@ -330,12 +334,12 @@ def parse_request_fields(block: bytes, minor: int, max_fields: int = 100) -> Req
     if host is None and minor == 1:
         raise HeadError(400, "the request has no Host")
     named = [option for option in options if option not in _CONNECTION_OPTIONS]
-    if b"upgrade" not in options or minor == 0 or chunked or length > 0 or upgrade.lower().startswith(b"h2c"):
+    if b"upgrade" not in options or minor == 0 or chunked or length > 0 or _offers_h2c(upgrade):
         upgrade = b""
     return RequestFields(
         block=block[1:],
         minor=minor,
-        kept=_without(block, drop, named),
+        kept=_without(block, drop, named) + coding,
         host=host or b"",
         length=length,
         chunked=chunked,
@@ -350,6 +354,11 @@ def parse_request_fields(block: bytes, minor: int, max_fields: int = 100) -> Req
         referer=referer,
         cookies=cookies,
     )
+
+
+def _offers_h2c(upgrade: bytes) -> bool:
+    """Whether HTTP/2 is among the protocols: requests in it would pass the proxy unseen."""
+    return any(protocol.strip(b" \t").startswith(b"h2c") for protocol in upgrade.lower().split(b","))
 
 
 def _without(block: bytes, drop: list[tuple[int, int]], named: list[bytes]) -> bytes:
@@ -384,6 +393,7 @@ def parse_response(data: bytes, *, max_bytes: int = 65536) -> ResponseHead | Non
         raise ResponseError("the response's head is too large")
     minor, status, reason = match[1] == b"1", int(match[2]), match[3]
     length, chunked, has_date = -1, False, False
+    plain_length = b""
     options: list[bytes] = []
     upgrade = b""
     drop: list[tuple[int, int]] = []
@@ -400,7 +410,9 @@ def parse_response(data: bytes, *, max_bytes: int = 65536) -> ResponseHead | Non
                 raise ResponseError("the response's Content-Length is not valid")
             length = int(value)
             if status >= 200 and status != 204:
-                continue
+                if _plainly_set(block, field):
+                    continue
+                plain_length = b"Content-Length: %d\r\n" % length
         elif name == b"transfer-encoding":
             if chunked or not minor or field[2].lower() != b"chunked":
                 raise ResponseError("the response's Transfer-Encoding is not valid")
@@ -416,7 +428,7 @@ def parse_response(data: bytes, *, max_bytes: int = 65536) -> ResponseHead | Non
     return ResponseHead(
         status=status,
         status_line=b"HTTP/1.1 %d %b\r\n" % (status, reason or b""),
-        kept=_without(block, drop, named),
+        kept=_without(block, drop, named) + plain_length,
         length=length,
         chunked=chunked,
         keep_alive=b"close" not in options and (minor or b"keep-alive" in options),

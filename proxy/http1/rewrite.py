@@ -62,8 +62,10 @@ def _client_fields(fields: RequestFields, authority: bytes, peer: Peer) -> bytes
             elif name in told and value:
                 told[name] = value
             elif name == b"forwarded" and value:
-                node = b'"[%b]"' % peer.address if b":" in peer.address else peer.address
-                forwarded = b"Forwarded: %b, for=%b\r\n" % (value, node)
+                forwarded = b"%b, %b" % (forwarded, value) if forwarded else value
+    if forwarded:
+        node = b'"[%b]"' % peer.address if b":" in peer.address else peer.address
+        forwarded = b"Forwarded: %b, for=%b\r\n" % (forwarded, node)
     return (b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\n%b") % (
         b", ".join(chain),
         *told.values(),
