@@ -9,14 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deployer.checks import HttpChecks
-from deployer.hooks import ShellHooks
 from deployer.journal import Journal
 from deployer.lock import Lock
-from deployer.plan import Ways
 from deployer.proxy_client import ProxyClient
-from deployer.site import Site, Timings
-from deployer.steps import Place
+from deployer.site import Site
 from deployer.store import Store
 from deployer.tomcat import layout
 from deployer.tomcat.account import TOMCAT_USER
@@ -25,11 +21,14 @@ from deployer.tomcat.keys import Keys, installation_keys
 from deployer.tomcat.layout import InstanceSpec, Peer
 from deployer.tomcat.process import Instance
 from deployer.tomcat.slot import SlotTimes, TomcatSlot
+from deployer.ways import Place, Timings, Ways
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from deployer.checks import HttpChecks
     from deployer.clock import Clock
+    from deployer.hooks import ShellHooks
     from deployer.release import Release
     from deployer.settings import Settings
     from deployer.tomcat.home import Java, TomcatHome
@@ -180,6 +179,9 @@ def _proxy(settings: Settings, clock: Clock, patience: float) -> ProxyClient:
 
 
 def _checks(settings: Settings, clock: Clock) -> HttpChecks:
+    # Imported when a plan runs, as the hooks and the static files: `deployer status` must be quick.
+    from deployer.checks import HttpChecks
+
     warmup = settings.warmup
     return HttpChecks(
         tests=settings.smoke,
@@ -194,6 +196,8 @@ def _checks(settings: Settings, clock: Clock) -> HttpChecks:
 
 
 def _hooks(settings: Settings, clock: Clock) -> ShellHooks:
+    from deployer.hooks import ShellHooks
+
     moments = settings.hooks
     commands = {moment: getattr(moments, moment) for moment in type(moments).model_fields}
     return ShellHooks(commands, os.environ, clock)

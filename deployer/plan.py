@@ -6,13 +6,12 @@ production -> temp -> production. `swap` moves once and stays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deployer.errors import Refused
 from deployer.steps import (
     Deploy,
-    Place,
     Prune,
     PublishStatic,
     RunHooks,
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from deployer.release import InstanceFacts, Observed, Release
     from deployer.settings import Strategy
-    from deployer.site import Timings
+    from deployer.ways import Ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +43,6 @@ class Wish:
     source: Path | None = None
     rollback: bool = False
     accept_session_loss: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Ways:
-    """How this site does it, from the settings. hooks: how many commands each moment has."""
-
-    app: str
-    places: Mapping[str, Place]
-    timings: Timings
-    replicate: bool = True
-    static_patterns: tuple[str, ...] = ()
-    static_to: str = ""
-    smoke_tests: int = 0
-    warmup_requests: int = 0
-    warmup_paths: tuple[str, ...] = ()
-    hooks: Mapping[str, int] = field(default_factory=dict)
-    keep: int = 5
-    public_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

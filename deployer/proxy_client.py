@@ -100,10 +100,10 @@ class ProxyClient:
         headers = {"Accept": "application/json", "Connection": "close"}
         if payload is not None:
             headers["Content-Type"] = "application/json"
-        if self.token_file is not None:
-            headers["Authorization"] = f"Bearer {self._token(self.token_file)}"
         connection = self._connect(timeout)
         try:
+            if self.token_file is not None:
+                headers["Authorization"] = f"Bearer {self._token(self.token_file)}"
             connection.request(method, path, payload, headers)
             response = connection.getresponse()
             status, text = response.status, response.read(_MAX_ANSWER)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from deployer.errors import DeployerError
 from deployer.release import Observed
+from deployer.ways import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -115,18 +116,6 @@ class Hooks(Protocol):
 
     def run(self, moment: str, environment: Mapping[str, str], say: Say) -> str:
         """Runs the moment's commands; raises ReleaseFailed with the output's end when one fails."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Seconds, and the watch's bounds. `watch` 0: slots are not watched."""
-
-    hold: float = 5.0
-    drain: float = 30.0
-    healthy: float = 30.0
-    watch: float = 20.0
-    max_error_ratio: float = 0.02
-    max_p99: float = 2.0
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from deployer.release import Release
     from deployer.site import Say, Site
+    from deployer.ways import Place
 
 IDLE_WAIT = 10.0
 """Seconds that a stop waits for the slot's last exchanges, after the switch has drained it."""
@@ -31,18 +32,6 @@ class Done:
 
     text: str = ""
     data: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A slot on this machine. url: its private address with the context path. command: what starts its server."""
-
-    name: str
-    url: str
-    base: str
-    log: str
-    ports: tuple[int, ...]
-    command: str
 
 
 class Step(Protocol):

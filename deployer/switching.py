@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from deployer.errors import DeployerError, ReleaseFailed
 from deployer.proxy_client import AnswerLost
-from deployer.steps import POLL, Done, Place
+from deployer.steps import POLL, Done
 from proxy.wire import SwitchRequest
 
 if TYPE_CHECKING:
     from deployer.site import Say, Site
+    from deployer.ways import Place
     from proxy.wire import AppStatus, SlotStatus, SwitchReport
 
 FEWEST_REQUESTS = 20

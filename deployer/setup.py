@@ -1,0 +1,122 @@
+"""`deployer init`: a configuration, directories and secrets, where there are none yet; and what is still missing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from deployer import durable
+from deployer.assembly import build, keys_file
+from deployer.config_file import load
+from deployer.errors import ConfigurationError, DeployerError
+from deployer.tomcat.keys import installation_keys
+
+if TYPE_CHECKING:
+    from deployer.assembly import Workshop
+    from deployer.clock import Clock
+    from deployer.settings import Settings
+
+STARTING_POINT = """\
+# The settings of `deployer`. Every key is explained in the project's config/deployer.yaml.
+# Durations: 10s, 250ms, 5m. Relative paths are relative to the directory in which the deployer is started.
+app: shop                                  # the app's name in proxy.yaml
+proxy: {url: "http://127.0.0.1:9900", token_file: var/admin.token, public_url: "http://127.0.0.1:8080"}
+tomcat: {home: auto, java_home: auto, jvm: "-Xmx256m", run: process}
+slots:                                     # the first one is home: the strategy `return` ends there
+  production: {http_port: 8081, cluster_port: 4101, base: var/tomcat/production}
+  temp: {http_port: 8082, cluster_port: 4102, base: var/tomcat/temp}
+context: ""                                # the context path; "" is the root
+sessions: {replicate: true}
+releases: {dir: var/releases, keep: 5}
+static: {from_war: ["static/**"], to: var/static/shop}
+strategy: return                           # return: production -> temp -> production; swap: stay on the new slot
+health: {path: /health, timeout: 60s, successes: 3}
+smoke: [{path: /health, status: 200}]
+warmup: {requests: 200, paths: [/]}
+watch: {for: 20s, max_error_ratio: 0.02, max_p99: 2s}
+hooks: {before_start: [], smoke: [], after_switch: [], after_release: [], on_failure: []}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that init made or looked at."""
+
+    state: Literal["made", "ok", "note", "missing"]
+    what: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state:8}{self.what}" + (f"\n        {self.advice}" if self.advice else "")
+
+
+def initialise(config: Path, clock: Clock) -> list[Finding]:
+    """Makes what is not there; nothing that is there is changed. Raises ConfigurationError for a bad configuration."""
+    found = [_configuration(config)]
+    settings = load(str(config))
+    found += [_directory(Path(path)) for path in _directories(settings)]
+    keys = keys_file(settings)
+    made = not keys.exists()
+    installation_keys(keys)
+    found.append(Finding("made" if made else "ok", f"the cluster's key and the control password: {keys} (mode 0600)"))
+    return [*found, *_machine(settings, clock)]
+
+
+def _configuration(config: Path) -> Finding:
+    if config.exists():
+        return Finding("ok", f"configuration {config}")
+    try:
+        config.parent.mkdir(parents=True, exist_ok=True)
+        durable.write(config, STARTING_POINT.encode(), 0o644)
+    except OSError as error:
+        raise ConfigurationError(f"{config} can't be written: {error.strerror}", "name another with -c") from error
+    return Finding("made", f"configuration {config}", "set app, slots and proxy.url in it as in proxy.yaml")
+
+
+def _directories(settings: Settings) -> list[str]:
+    static = [settings.static.to] if settings.static else []
+    return [settings.state_dir, settings.releases.dir, *static, *(slot.base for slot in settings.slots.values())]
+
+
+def _directory(path: Path) -> Finding:
+    if path.is_dir():
+        return Finding("ok", f"directory {path}")
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"directory {path} can't be made: {error.strerror}", "mend it and try again"
+        ) from error
+    return Finding("made", f"directory {path}")
+
+
+def _machine(settings: Settings, clock: Clock) -> list[Finding]:
+    try:
+        shop = build(settings, clock, make_keys=True)
+    except DeployerError as error:
+        return [Finding("missing", str(error), error.advice)]
+    found = [Finding("ok", str(shop.home)), Finding("ok", str(shop.java))]
+    found += [Finding("note", warning) for warning in shop.warnings()]
+    for name, slot in shop.slots.items():
+        if slot.observe().running:
+            found.append(Finding("ok", f"slot {name} runs"))
+            continue
+        obstacles = slot.obstacles()
+        found += [Finding("missing", f"slot {name}: {obstacle}", obstacle.advice) for obstacle in obstacles]
+        if not obstacles:
+            ports = ", ".join(map(str, shop.ways.places[name].ports))
+            found.append(Finding("ok", f"slot {name}: ports {ports} are free"))
+    found.append(_proxy(shop))
+    unwritable = [path for path in _directories(settings) if not os.access(path, os.W_OK)]
+    found += [Finding("missing", f"{path} is not writable", "mend its mode or owner") for path in unwritable]
+    return found
+
+
+def _proxy(shop: Workshop) -> Finding:
+    try:
+        app = shop.asking.app()
+    except DeployerError as error:
+        return Finding("note", str(error), error.advice)
+    return Finding("ok", f"the proxy at {shop.settings.proxy.url} has the app {app.name}; {app.active} is active")

@@ -1,0 +1,51 @@
+"""How this site does things, from the settings. Pure data; small, so that commands that only ask load nothing more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds, and the watch's bounds. `watch` 0: slots are not watched."""
+
+    hold: float = 5.0
+    drain: float = 30.0
+    healthy: float = 30.0
+    watch: float = 20.0
+    max_error_ratio: float = 0.02
+    max_p99: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A slot on this machine. url: its private address with the context path. command: what starts its server."""
+
+    name: str
+    url: str
+    base: str
+    log: str
+    ports: tuple[int, ...]
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How this site does it, from the settings. hooks: how many commands each moment has."""
+
+    app: str
+    places: Mapping[str, Place]
+    timings: Timings
+    replicate: bool = True
+    static_patterns: tuple[str, ...] = ()
+    static_to: str = ""
+    smoke_tests: int = 0
+    warmup_requests: int = 0
+    warmup_paths: tuple[str, ...] = ()
+    hooks: Mapping[str, int] = field(default_factory=dict)
+    keep: int = 5
+    public_url: str | None = None
