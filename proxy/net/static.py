@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import stat
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from time import time
+from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.core.files import FileEntry, FileIndex
 from proxy.errors import OperatorError
@@ -13,7 +14,6 @@ from proxy.errors import OperatorError
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Executor
 
     from proxy.core.files import FileSlices
 
@@ -53,8 +53,8 @@ class _Found:
 def build_index(
     root: str,
     *,
-    now: float,
     previous: FileIndex | None = None,
+    clock: Callable[[], float] = time,
     max_file_in_memory: int = MAX_FILE_IN_MEMORY,
     max_in_memory: int = MAX_IN_MEMORY,
     max_files: int = MAX_FILES,
@@ -63,11 +63,13 @@ def build_index(
 
     Symbolic links count when they lead to a file or directory inside the root. The smallest files stay in memory, up
     to `max_file_in_memory` bytes each and `max_in_memory` bytes together. A file that `previous` knows with the same
-    size and time is not read again. `now` is the time of day in Unix seconds. A file that is gone, unreadable or
-    changing is left out, and `skipped` says so. Raises StaticRootError when the root is missing, not a directory or
-    not readable, or has more than `max_files` files and directories.
+    size and time is not read again. `clock` gives the time of day in Unix seconds. A file that is gone, unreadable or
+    changing is left out, and `skipped` says so; so it does for a root that is missing, whose index is empty: the
+    first release may be what creates it. Raises StaticRootError when the root is not a directory or not readable, or
+    has more than `max_files` files and directories.
     """
     root = os.path.realpath(root)
+    now = clock()
     skipped: list[str] = []
     found = sorted(_walk(root, max_files, skipped), key=lambda file: (file.size, file.name))
     known = previous.entries if previous is not None else {}
@@ -95,8 +97,11 @@ def _walk(root: str, max_files: int, skipped: list[str]) -> Iterator[_Found]:
     """Files below the root, with the path that all links in it resolve to."""
     try:
         first = _list(root)
+    except FileNotFoundError:
+        skipped.append(f"{root} is missing: no file is served from it until it is there and read again")
+        return
     except OSError as why:
-        advice = f"create {root}, or set static.root or the slot's static_root to a readable directory"
+        advice = "set static.root or the slot's static_root to a readable directory"
         raise StaticRootError(f"static files can't be read from {root}: {why.strerror}", advice) from why
     inside = root if root.endswith(os.sep) else root + os.sep
     seen = 0
@@ -199,34 +204,33 @@ def _entry(file: _Found, facts: os.stat_result, digest: str, body: bytes | None,
     )
 
 
+class Sink(Protocol):
+    """Where a body goes: a transport, or an HTTP/2 stream."""
+
+    def write(self, data: bytes) -> None: ...
+
+
 class FileSender:
     """Sends one large file: reads a piece in a thread, writes it, reads the next while the client keeps up.
 
-    At most one read is under way and at most CHUNK bytes are held besides what `write` took. `done(True)` is called
-    when the last piece has been written, `done(False)` when the file is gone, changed or unreadable; `sent` says then
-    whether anything was written. Nothing is called after `cancel`.
+    At most one read is under way, and it holds CHUNK bytes at most besides what the sink took and the literal parts.
+    `done(True)` is called when the last piece has been written, `done(False)` when the file is gone, changed or
+    unreadable; `sent` says then whether anything was written. Nothing is called after `cancel`, or before `start`
+    has returned.
     """
 
     __slots__ = (
-        "_done", "_ended", "_executor", "_fd", "_loop", "_offset", "_part", "_paused", "_reading", "_source", "_write",
-        "sent",
+        "_done", "_ended", "_fd", "_loop", "_offset", "_part", "_paused", "_reading", "_sink", "_source", "sent",
     )  # fmt: skip
 
     def __init__(
-        self,
-        source: FileSlices,
-        *,
-        write: Callable[[bytes], None],
-        done: Callable[[bool], None],
-        loop: asyncio.AbstractEventLoop,
-        executor: Executor | None = None,
+        self, loop: asyncio.AbstractEventLoop, sink: Sink, source: FileSlices, done: Callable[[bool], None]
     ) -> None:
         self.sent = 0
-        self._source = source
-        self._write = write
-        self._done = done
         self._loop = loop
-        self._executor = executor
+        self._sink = sink
+        self._source = source
+        self._done = done
         self._fd = -1
         self._part = 0
         self._offset = 0
@@ -264,7 +268,7 @@ class FileSender:
 
     def _read(self, head: bytes) -> None:
         self._reading = True
-        job = self._loop.run_in_executor(self._executor, self._next_piece, head)
+        job = self._loop.run_in_executor(None, self._next_piece, head)
         job.add_done_callback(self._read_done)
 
     def _next_piece(self, head: bytes) -> bytes:
@@ -283,7 +287,7 @@ class FileSender:
                 continue
             wanted = min(room, part[1] - self._offset)
             piece = os.pread(self._fd, wanted, part[0] + self._offset)
-            if len(piece) < wanted and not piece:
+            if not piece:
                 raise OSError(f"{source.disk_path} is shorter than it was")
             pieces.append(piece)
             room -= len(piece)
@@ -307,12 +311,10 @@ class FileSender:
             return
         if failure is not None:
             self._finish(False)
-            if not isinstance(failure, OSError):
-                raise failure
             return
         piece = job.result()
         self.sent += len(piece)
-        self._write(piece)
+        self._sink.write(piece)
         if self._part == len(self._source.parts):
             if not self._ended:
                 self._finish(True)
