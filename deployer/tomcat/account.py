@@ -45,6 +45,10 @@ class Account:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": _groups(self.name, self.gid)}
 
+    def environment(self, home: Path) -> dict[str, str]:
+        """The variables that name the user; empty when the user does not change."""
+        return {"HOME": str(home), "USER": self.name, "LOGNAME": self.name} if self.other else {}
+
 
 def choose(needed: Iterable[Path], name: str = TOMCAT_USER) -> Account:
     """The account for a Tomcat that needs to reach these paths (existing parts of them are looked at)."""
@@ -54,18 +58,14 @@ def choose(needed: Iterable[Path], name: str = TOMCAT_USER) -> Account:
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
-        return own
+        advice = f"create it: useradd --system --shell /usr/sbin/nologin {name}"
+        return _own(f"Tomcat runs as {own.name}, because there is no user {name}; {advice}")
     groups = {entry.pw_gid, *_groups(name, entry.pw_gid)}
     for path in needed:
         closed = _closed_to(path.absolute(), entry.pw_uid, groups)
         if closed is not None:
-            return Account(
-                own.name,
-                own.uid,
-                own.gid,
-                warning=f"Tomcat runs as {own.name}, because the user {name} may not enter {closed}: "
-                f"run chmod o+x {closed}, or choose another slots.*.base",
-            )
+            advice = f"run chmod o+x {closed}, or choose another slots.*.base"
+            return _own(f"Tomcat runs as {own.name}, because the user {name} may not enter {closed}: {advice}")
     return Account(name, entry.pw_uid, entry.pw_gid, other=True)
 
 
@@ -74,13 +74,13 @@ def named(name: str | None, needed: Iterable[Path]) -> Account:
     return _own() if name is None else choose(needed, name)
 
 
-def _own() -> Account:
+def _own(warning: str = "") -> Account:
     uid = os.geteuid()
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
         name = str(uid)
-    return Account(name, uid, os.getegid())
+    return Account(name, uid, os.getegid(), warning=warning)
 
 
 def _groups(name: str, gid: int) -> list[int]:

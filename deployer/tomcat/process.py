@@ -145,7 +145,8 @@ class Instance:
             raise InstanceError(f"cannot write the log {self.log_path}: {why}", "make room or mend the mode") from why
         try:
             command = layout.java_command(self.spec, self.home, self.java)
-            pid = self._processes.launch(command, log=descriptor, cwd=self.spec.base, env=self._env, account=account)
+            env = {**self._env, **account.environment(self.spec.base)}
+            pid = self._processes.launch(command, log=descriptor, cwd=self.spec.base, env=env, account=account)
         finally:
             os.close(descriptor)
         identity = self._processes.identity(pid)

@@ -22,6 +22,7 @@ _LOOK_INTERVAL = 0.2
 """Seconds between two looks: Tomcat tells nobody when a transfer has ended."""
 
 _MOST_CAUSES = 5
+_APART = "the slots do not see each other in the session cluster: restart the one that users are not on"
 
 
 class SessionFacts(Protocol):
@@ -145,12 +146,15 @@ def check(
 ) -> SessionCheck:
     """Compares until the counts agree, `deadline` seconds at most: users come and go between two readings.
 
-    Sessions that the idle slot's log calls unreadable are a problem even when the counts agree. Raises ControlError
-    when a slot does not answer.
+    Sessions that the idle slot's log calls unreadable are a problem even when the counts agree, and so are slots that
+    do not see each other: what changes from now on would be on one of them only. Raises ControlError when a slot
+    does not answer.
     """
     end = clock.monotonic() + deadline
     while True:
         found = compare(live.active_sessions(), idle.active_sessions(), tolerance)
+        if not live.members() or not idle.members():
+            found = SessionCheck(found.live, found.idle, (*found.problems, _APART))
         if found.ok or clock.monotonic() >= end:
             return SessionCheck(found.live, found.idle, (*found.problems, *dropped(idle_records())))
         clock.sleep(_LOOK_INTERVAL)

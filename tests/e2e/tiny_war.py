@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from deployer.tomcat.home import TomcatHome
 

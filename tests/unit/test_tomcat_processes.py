@@ -143,6 +143,8 @@ def test_tomcat_runs_as_its_own_user_where_it_can_reach_its_files(tmp_path: Path
     assert reachable.popen_arguments["user"] == reachable.uid
 
 
-def test_a_user_who_does_not_exist_changes_nothing() -> None:
-    assert accounts.choose([], "no-such-user-here") == accounts.named(None, [])
+def test_without_the_user_it_runs_as_ours() -> None:
+    chosen = accounts.choose([], "no-such-user-here")
+    assert (chosen.uid, chosen.other) == (os.geteuid(), False)
+    assert ("no user no-such-user-here" in chosen.warning) == (os.geteuid() == 0)
     assert accounts.named(None, []).popen_arguments == {}

@@ -118,6 +118,12 @@ def test_check_gives_up_and_a_bad_log_counts_even_when_the_counts_agree() -> Non
     assert "shop.Cart" in str(found)
 
 
+def test_slots_that_do_not_see_each_other_are_no_match() -> None:
+    found = check(FakeFacts([5]), FakeFacts([5], peers=[()]), list, 0.0, 5, FakeClock())
+    assert "do not see each other" in str(found)
+    assert check(FakeFacts([5], peers=[(), (4102,)]), FakeFacts([5]), list, 0.0, 5, FakeClock()).ok
+
+
 def test_a_transfer_is_waited_for_through_a_control_service_that_is_not_up_yet() -> None:
     facts = FakeFacts(transferred=[False, False, True], down=2)
     wait_transferred(facts, list, 5, FakeClock(), lambda stage: None)
