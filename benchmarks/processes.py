@@ -160,17 +160,19 @@ def get(port: int, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
-@contextlib.contextmanager
-def started(
-    server: Server,
-    parent: Path,
-    site: Path,
-    workers: int,
-    cores: tuple[int, ...],
-    *,
-    backend_port: int = BACKEND_PORT,
-) -> Iterator[Running]:
-    """The server, started and not yet waited for; stopped at the end. Raises BenchError when it can't start."""
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a server is started: its command and environment, and its files, which exist."""
+
+    argv: list[str]
+    env: dict[str, str]
+    directory: Path
+    config: Path
+    log: Path
+
+
+def configure(server: Server, parent: Path, site: Path, workers: int, backend_port: int = BACKEND_PORT) -> Launch:
+    """Writes the server's configuration into an empty directory of its own."""
     directory = parent / server.name
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
@@ -193,18 +195,33 @@ def started(
     if server.template:
         config.write_text(render((TEMPLATES / server.template).read_text(), values))
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    environment = os.environ | {"PATH": path} | {key: render(value, values) for key, value in server.env.items()}
-    with (directory / "stdout").open("ab") as out, (directory / "stderr").open("ab") as errors:
+    env = os.environ | {"PATH": path} | {key: render(value, values) for key, value in server.env.items()}
+    return Launch([render(word, values) for word in server.argv], env, directory, config, log)
+
+
+@contextlib.contextmanager
+def started(
+    server: Server,
+    parent: Path,
+    site: Path,
+    workers: int,
+    cores: tuple[int, ...],
+    *,
+    backend_port: int = BACKEND_PORT,
+) -> Iterator[Running]:
+    """The server, started and not yet waited for; stopped at the end. Raises OSError when it can't start."""
+    launch = configure(server, parent, site, workers, backend_port)
+    with (launch.directory / "stdout").open("ab") as out, (launch.directory / "stderr").open("ab") as errors:
         process = subprocess.Popen(
-            command([render(word, values) for word in server.argv], cores),
+            command(launch.argv, cores),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=errors,
-            env=environment,
+            env=launch.env,
             cwd=REPOSITORY,
             start_new_session=True,
         )
-    running = Running(server, directory, process, log)
+    running = Running(server, launch.directory, process, launch.log)
     try:
         yield running
     finally:
