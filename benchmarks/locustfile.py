@@ -102,19 +102,22 @@ class Shopper(User):
     def add_to_cart(self) -> None:
         if (session := self.session or self.begin_session()) is None:
             return
+        if session.pending is not None:
+            self.look_at_cart()
+            return
         item = random.choice(ITEMS)
-        session.added(item)
-        self.ask("POST /cart", "/cart", session.judge_cart, form=f"item={item}", session=session)
+        session.add(item)
+        self.ask("POST /cart", "/cart", session.judge_added, form=f"item={item}")
 
     def look_at_cart(self) -> None:
         if (session := self.session or self.begin_session()) is not None:
-            self.ask("GET /cart", "/cart", session.judge_cart, session=session)
+            self.ask("GET /cart", "/cart", session.judge_cart)
 
     def count_visit(self) -> None:
         if (session := self.session or self.begin_session()) is None:
             return
-        session.visits += 1
-        self.ask("POST /counter", "/counter", session.judge_visits, form="", session=session)
+        session.visit()
+        self.ask("POST /counter", "/counter", session.judge_visit, form="")
 
     def read_page(self) -> None:
         page = self.ask("GET /", "/", lambda reply: judgement.read_page(reply, self.versions))
@@ -180,7 +183,7 @@ class Shopper(User):
 
     def end_session(self) -> None:
         if (session := self.session) is not None:
-            self.ask("GET /cart", "/cart", session.judge_cart, session=session)
+            self.ask("GET /cart", "/cart", session.judge_cart)
             self.forget_session()
 
     def forget_session(self) -> None:
@@ -194,7 +197,6 @@ class Shopper(User):
         path: str,
         judge: Callable[[Reply], T],
         *,
-        session: Session | None = None,
         form: str | None = None,
         body: bytes = b"",
         chunk: int = 0,
@@ -202,8 +204,7 @@ class Shopper(User):
     ) -> T | None:
         """Sends one request, has its answer judged, counts both; returns what `judge` made of it, None on a failure.
 
-        `name` begins with the method. A failed request of a session ends that session, because nobody knows then
-        whether the server has done what was asked.
+        `name` begins with the method. A session that is lost or torn is forgotten.
         """
         headers = {"Cookie": "; ".join(f"{key}={value}" for key, value in self.cookies.items())} if self.cookies else {}
         if form is not None:
@@ -225,12 +226,13 @@ class Shopper(User):
         except GreenletExit:
             # Users are killed within a request only when it outlasts the time that they get to finish.
             failure = ExchangeError(f"no answer before the load ended, {STOP_SECONDS:.0f} s after its stop")
+            self.forget_session()
             raise
         finally:
             if elapsed is None:
                 elapsed = time.perf_counter() - started
             self.count(name, elapsed * 1000, asked_ms, size, failure)
-            if failure is not None and session is not None:
+            if isinstance(failure, (SessionLostError, SessionTornError)):
                 self.forget_session()
         return answer
 

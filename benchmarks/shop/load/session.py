@@ -53,33 +53,60 @@ class Page:
 
 @dataclass
 class Session:
-    """A user's own record of his session, which every answer is compared with; `checked` says that one was."""
+    """A user's own record of his session, which every answer is compared with; `checked` says that one was.
+
+    A request that failed may still have been done. So a change is pending until an answer shows it, or shows the
+    state before it; more than one cart change is never pending.
+    """
 
     user: str
     counter: int = 0
-    visits: int = 0
     items: dict[str, int] = field(default_factory=dict)
+    pending: str | None = None
+    visits: int = 0
+    visits_sent: int = 0
     checked: bool = False
 
-    def added(self, item: str) -> None:
-        self.counter += 1
-        self.items[item] = self.items.get(item, 0) + 1
+    def add(self, item: str) -> None:
+        """To be called before the request. Raises ValueError while another item is pending."""
+        if self.pending is not None:
+            raise ValueError(f"{self.pending} is pending")
+        self.pending = item
+
+    def visit(self) -> None:
+        """To be called before the request."""
+        self.visits_sent += 1
+
+    def judge_added(self, reply: Reply) -> None:
+        """The whole cart, with the pending item. Raises SessionLostError, SessionTornError or AnswerError."""
+        self._judge_cart(reply, [self._with_pending()])
 
     def judge_cart(self, reply: Reply) -> None:
-        """The whole cart must be as remembered. Raises SessionLostError, SessionTornError or AnswerError."""
+        """The whole cart, with or without the pending item. Raises as `judge_added`."""
+        self._judge_cart(reply, [self._with_pending(), (self.counter, self.items)])
+
+    def judge_visit(self, reply: Reply) -> None:
+        """A number that no visit got before and that is no higher than there were visits. Raises as `judge_added`."""
+        self._judge_same_session(reply)
+        counter = _json(reply).get("counter")
+        if not isinstance(counter, int) or counter not in range(self.visits + 1, self.visits_sent + 1):
+            raise SessionTornError(f"expected count {self.visits + 1} to {self.visits_sent}, got {counter}")
+        self.visits = self.visits_sent = counter
+
+    def _with_pending(self) -> tuple[int, dict[str, int]]:
+        if self.pending is None:
+            return self.counter, self.items
+        return self.counter + 1, {**self.items, self.pending: self.items.get(self.pending, 0) + 1}
+
+    def _judge_cart(self, reply: Reply, right: list[tuple[int, dict[str, int]]]) -> None:
         self._judge_same_session(reply)
         cart = _json(reply)
-        expected = {"user": self.user, "counter": self.counter, "items": self.items}
-        found = {key: cart.get(key) for key in expected}
-        if found != expected:
-            raise SessionTornError(f"expected {expected}, got {found} from version {cart.get('version')}")
-
-    def judge_visits(self, reply: Reply) -> None:
-        """The counter must be one more than the last, that is, `visits`."""
-        self._judge_same_session(reply)
-        answer = _json(reply)
-        if answer.get("counter") != self.visits:
-            raise SessionTornError(f"expected count {self.visits}, got {answer}")
+        for counter, items in right:
+            whole = {"user": self.user, "counter": counter, "items": items}
+            if all(cart.get(key) == value for key, value in whole.items()):
+                self.counter, self.items, self.pending = counter, items, None
+                return
+        raise SessionTornError(f"expected {self.user}'s cart {right[0]}, got {cart}")
 
     def _judge_same_session(self, reply: Reply) -> None:
         self.checked = True
