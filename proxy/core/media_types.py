@@ -74,6 +74,6 @@ _TYPES: Final = {
 
 def media_type(name: str) -> bytes:
     """The value of Content-Type for a file of this name. Text is taken to be UTF-8."""
-    suffix = name.rpartition("/")[2].rpartition(".")[2].lower()
-    kind = _TYPES.get(suffix, _UNKNOWN)
+    _, dot, suffix = name.rpartition("/")[2].rpartition(".")
+    kind = _TYPES.get(suffix.lower(), _UNKNOWN) if dot else _UNKNOWN
     return (f"{kind}; charset=utf-8" if kind.startswith("text/") else kind).encode()

@@ -311,6 +311,8 @@ class FileSender:
             return
         if failure is not None:
             self._finish(False)
+            if not isinstance(failure, OSError):
+                raise failure
             return
         piece = job.result()
         self.sent += len(piece)
