@@ -44,10 +44,21 @@ def _directories(spec: InstanceSpec, account: Account) -> None:
     uid = account.uid if account.other else -1
     for name in layout.DIRECTORIES_WRITTEN:
         _directory(spec.base / name, 0o750, uid, gid)
+        if account.other:
+            _hand_over(spec.base / name, uid, gid)
     spec.log_file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    # A slot that ran as another user before left files that this one could not go on writing.
-    for entry in [*(spec.base / "logs").iterdir(), *(spec.base / "temp").iterdir()] if account.other else []:
-        os.chown(entry, uid, gid, follow_symlinks=False)
+
+
+def _hand_over(directory: Path, uid: int, gid: int) -> None:
+    """Gives away what a Tomcat left that ran as another user, such as root: this one could not go on with it.
+
+    A WAR that the deployer placed stays the deployer's. Links are changed, not followed.
+    """
+    for _, folders, names, descriptor in os.fwalk(directory):
+        for name in (*folders, *names):
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            if status.st_gid != gid:
+                os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
 
 
 def _directory(path: Path, mode: int, uid: int, gid: int) -> None:

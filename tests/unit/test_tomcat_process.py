@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import ConfigurationError, InstanceError
+from deployer.tomcat import files
+from deployer.tomcat.account import Account
 from deployer.tomcat.home import Java, TomcatHome
 from deployer.tomcat.keys import installation_keys
 from deployer.tomcat.layout import InstanceSpec
@@ -134,6 +136,23 @@ def test_prepare_writes_once_and_repairs_what_was_changed(spec: InstanceSpec, tm
     (spec.base / "conf" / "context.xml").write_text("<Context/>")
     assert sorted(instance.prepare()) == ["conf/context.xml", "conf/server.xml"]
     assert (spec.base / "conf" / "server.xml").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_prepare_hands_over_what_another_user_left(spec: InstanceSpec) -> None:
+    make(spec, FakeProcesses()).prepare()
+    page = spec.base / "webapps" / "ROOT" / "index.jsp"
+    page.parent.mkdir()
+    page.touch()
+    outside = spec.base.parent / "web.xml"
+    (spec.base / "work" / "link").symlink_to(outside)
+    home = TomcatHome(Path("/opt/tomcat"), (10, 1, 60), (), outside)
+    files.prepare(spec, home, Account("other", 1234, 5678, other=True))
+    for path in (page, page.parent, spec.base / "work", spec.base / "logs"):
+        assert (path.stat().st_uid, path.stat().st_gid) == (1234, 5678)
+    assert outside.stat().st_uid == 0
+    config = (spec.base / "conf" / "server.xml").stat()
+    assert (config.st_uid, config.st_gid) == (0, 5678)
 
 
 def test_prepare_says_where_it_may_not_write(spec: InstanceSpec, tmp_path: Path) -> None:
