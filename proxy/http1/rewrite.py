@@ -88,18 +88,23 @@ def with_max_forwards(forwarded: bytes, value: int) -> bytes:
     return b"%bMax-Forwards: %d\r\n" % (without_field(forwarded, b"max-forwards"), value)
 
 
-def response_head(head: ResponseHead, *, chunked: bool, connection: bytes, request_id: bytes, date: bytes) -> bytes:
-    """The head for an HTTP/1 client. `connection` is a whole field line, or empty; `date` an IMF-fixdate.
+def response_head(
+    head: ResponseHead, *, chunked: bool, connection: bytes, request_id: bytes, date: bytes, body: bytes = b""
+) -> bytes:
+    """The head for an HTTP/1 client, and the first bytes of the body.
 
-    `chunked`: whether the body goes out in chunked coding, which the client must then be able to read.
+    `connection` is a whole field line, or empty; `date` an IMF-fixdate. `chunked`: whether the body goes out in chunked
+    coding, which the client must then be able to read.
     """
-    return b"%b%b%b%b%bX-Request-Id: %b\r\n\r\n" % (
-        head.status_line,
-        head.kept,
+    if head.has_date and not chunked and not connection:
+        return b"%bX-Request-Id: %b\r\n\r\n%b" % (head.lines, request_id, body)
+    return b"%b%b%b%bX-Request-Id: %b\r\n\r\n%b" % (
+        head.lines,
         b"" if head.has_date else b"Date: %b\r\n" % date,
         b"Transfer-Encoding: chunked\r\n" if chunked else b"",
         connection,
         request_id,
+        body,
     )
 
 

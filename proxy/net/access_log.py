@@ -23,71 +23,64 @@ if TYPE_CHECKING:
 MAX_UNWRITTEN: Final = 64 * 1024 * 1024
 """Bytes that may wait for a slow writer; lines beyond are dropped and counted."""
 
+MAX_TAILS: Final = 1024
+
 _ESCAPES: Final = {byte: f"\\x{byte:02x}" for byte in [*range(0x20), 0x22, 0x5C, *range(0x7F, 0x100)]}
-
-
-def _quoted(value: bytes) -> str:
-    """The value with what could break a line or a quoted string escaped. In JSON, `\\` is doubled after this."""
-    return value.decode("latin-1").translate(_ESCAPES)
 
 
 class AccessLog:
     """One worker's log. `path` "-" is standard output; `format` is json, combined or off.
 
-    Raises OperatorError when the file can't be opened. Fields in JSON: `time` (UTC, ISO 8601), `id`, `client`,
-    `method`, `target`, `status`, `bytes` (of the body), `ms`, `slot`, `backend`, `referer`, `agent`.
+    Raises OperatorError when the file can't be opened. Fields in JSON: `time` (UTC, to a quarter of a second),
+    `id`, `client`, `method`, `target`, `status`, `bytes` (of the body), `ms`, `slot`, `backend`, `referer`, `agent`.
     """
 
     def __init__(self, path: str, format: str, clock: Callable[[], float] = time) -> None:
         self._clock = clock
-        self._lines: list[str] = []
-        self._second = -1
-        self._stamp = ""
+        self._lines: list[bytes] = []
+        self._stamp = b""
+        self._tails: dict[tuple[bytes, bytes], bytes] = {}
         self.dropped = 0
-        self._format = {"json": _json, "combined": _combined, "off": None}[format]
-        self._combined = format == "combined"
+        self._format = {"json": self._json, "combined": self._combined, "off": None}[format]
+        self._combined_format = format == "combined"
         self._writer = _Writer(_open(path)) if self._format is not None else None
+        self.flush()
 
     def __repr__(self) -> str:
         return f"<AccessLog {len(self._lines)} lines waiting, {self.dropped} dropped>"
 
     def exchange(self, exchange: Exchange, slot: str, seconds: float) -> None:
         """One exchange has ended."""
-        backend = exchange.backend
-        self.write(
-            exchange.client.address,
-            exchange.head,
-            exchange.status or 499,
-            exchange.bytes_out,
-            exchange.request_id,
-            seconds,
-            slot,
-            backend.address if backend is not None else "-",
-        )
-
-    def write(
-        self, client: bytes, head: RequestHead | None, status: int, size: int, request_id: bytes, seconds: float,
-        slot: str = "-", backend: str = "-",
-    ) -> None:  # fmt: skip
-        """One line. `head` None: the request could not be read. Status 499: the client left before a response."""
-        if self._format is None:
-            return
-        now = self._clock()
-        if int(now) != self._second:
-            self._second = int(now)
-            template = "%d/%b/%Y:%H:%M:%S +0000" if self._combined else "%Y-%m-%dT%H:%M:%S"
-            self._stamp = strftime(template, gmtime(now))
-        self._lines.append(
-            self._format(
-                self._stamp, now, client.decode(), head, status, size, request_id.decode(), seconds, slot, backend
+        if self._format is not None:
+            backend = exchange.backend
+            line = self._format(
+                exchange.client.address,
+                exchange.head,
+                exchange.status or 499,
+                exchange.bytes_out,
+                exchange.request_id,
+                seconds,
+                slot.encode(),
+                backend.address.encode() if backend is not None else b"-",
             )
-        )
+            self._lines.append(line)
+
+    def own(
+        self, client: bytes, head: RequestHead | None, status: int, size: int, request_id: bytes, seconds: float
+    ) -> None:
+        """One request was answered without a backend. `head` None: it could not be read."""
+        if self._format is not None:
+            self._lines.append(self._format(client, head, status, size, request_id, seconds, b"-", b"-"))
 
     def flush(self) -> None:
-        """Hands the lines to the writer; called by the worker's clock."""
+        """Hands the lines to the writer, and looks at the time; called by the worker's clock."""
+        now = self._clock()
+        if self._combined_format:
+            self._stamp = strftime("%d/%b/%Y:%H:%M:%S +0000", gmtime(now)).encode()
+        else:
+            self._stamp = f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(now))}.{int(now % 1 * 1000):03d}Z".encode()
         if self._lines and self._writer is not None:
-            batch = "".join(self._lines).encode("latin-1", "replace")
-            if not self._writer.put(batch):
+            if not self._writer.put(b"".join(self._lines)):
                 self.dropped += len(self._lines)
             self._lines.clear()
 
@@ -97,39 +90,51 @@ class AccessLog:
         if self._writer is not None:
             self._writer.close()
 
+    def _json(
+        self, client: bytes, head: RequestHead | None, status: int, size: int, request_id: bytes, seconds: float,
+        slot: bytes, backend: bytes,
+    ) -> bytes:  # fmt: skip
+        if head is None:
+            method = target = b""
+            tail = self._tail(b"", b"")
+        else:
+            method, target = head.method, head.target
+            if b"\\" in target:
+                target = target.replace(b"\\", b"\\\\")
+            tail = self._tail(head.fields.referer, head.fields.user_agent)
+        return (
+            b'{"time":"%b","id":"%b","client":"%b","method":"%b","target":"%b","status":%d,"bytes":%d,"ms":%.2f,'
+            b'"slot":"%b","backend":"%b",%b'
+        ) % (self._stamp, request_id, client, method, target, status, size, seconds * 1000, slot, backend, tail)
 
-def _json(
-    stamp: str, now: float, client: str, head: RequestHead | None, status: int, size: int, request_id: str,
-    seconds: float, slot: str, backend: str,
-) -> str:  # fmt: skip
-    if head is None:
-        method = target = referer = agent = ""
-    else:
-        method, target = head.method.decode(), _json_text(head.target)
-        referer, agent = _json_text(head.fields.referer), _json_text(head.fields.user_agent)
-    return (
-        f'{{"time":"{stamp}.{int(now % 1 * 1000):03d}Z","id":"{request_id}","client":"{client}","method":"{method}",'
-        f'"target":"{target}","status":{status},"bytes":{size},"ms":{seconds * 1000:.2f},"slot":"{slot}",'
-        f'"backend":"{backend}","referer":"{referer}","agent":"{agent}"}}\n'
-    )
+    def _combined(
+        self, client: bytes, head: RequestHead | None, status: int, size: int, request_id: bytes, seconds: float,
+        slot: bytes, backend: bytes,
+    ) -> bytes:  # fmt: skip
+        if head is None:
+            return b'%b - - [%b] "-" %d %d "-" "-"\n' % (client, self._stamp, status, size)
+        tail = self._tail(head.fields.referer, head.fields.user_agent)
+        line = (client, self._stamp, head.method, head.target, head.minor, status, size, tail)
+        return b'%b - - [%b] "%b %b HTTP/1.%d" %d %d %b' % line
+
+    def _tail(self, referer: bytes, agent: bytes) -> bytes:
+        """The end of a line, from two fields that clients repeat and that may hold anything."""
+        tail = self._tails.get((referer, agent))
+        if tail is None:
+            if self._combined_format:
+                tail = b'"%b" "%b"\n' % (_quoted(referer) or b"-", _quoted(agent) or b"-")
+            else:
+                texts = (_quoted(referer).replace(b"\\", b"\\\\"), _quoted(agent).replace(b"\\", b"\\\\"))
+                tail = b'"referer":"%b","agent":"%b"}\n' % texts
+            if len(self._tails) >= MAX_TAILS:
+                self._tails.clear()
+            self._tails[referer, agent] = tail
+        return tail
 
 
-def _json_text(value: bytes) -> str:
-    text = value.decode("latin-1")
-    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
-        return text
-    return _quoted(value).replace("\\", "\\\\")
-
-
-def _combined(
-    stamp: str, now: float, client: str, head: RequestHead | None, status: int, size: int, request_id: str,
-    seconds: float, slot: str, backend: str,
-) -> str:  # fmt: skip
-    if head is None:
-        return f'{client} - - [{stamp}] "-" {status} {size} "-" "-"\n'
-    line = f"{head.method.decode()} {_quoted(head.target)} HTTP/1.{head.minor}"
-    referer, agent = _quoted(head.fields.referer) or "-", _quoted(head.fields.user_agent) or "-"
-    return f'{client} - - [{stamp}] "{line}" {status} {size} "{referer}" "{agent}"\n'
+def _quoted(value: bytes) -> bytes:
+    """The value with what could break a line or a quoted string written as `\\xHH`, as nginx does."""
+    return value.decode("latin-1").translate(_ESCAPES).encode()
 
 
 def _open(path: str) -> int:

@@ -113,10 +113,6 @@ class Downstream(asyncio.Protocol):
         """Whether it waits for a request of which nothing has come."""
         return self._state == _HEAD and not self._partial
 
-    @property
-    def _minor(self) -> int:
-        return 1 if self._head is None else self._head.minor
-
     # --- the transport's side -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -124,17 +120,22 @@ class Downstream(asyncio.Protocol):
         self.transport.set_write_buffer_limits(WRITE_BUFFER)
         self._peer = self._server.peer(transport)
         self.address = self._peer.address
-        self.deadline = self._server.now() + self._server.timeouts.idle
+        self.deadline = self._server.time + self._server.timeouts.idle
         self._server.opened(self)
 
     def data_received(self, data: bytes) -> None:
         state = self._state
         if state == _HEAD:
-            self._requests(data)
+            if self._pipelined or self._write_paused or self._running:
+                self._requests(data)
+            else:
+                rest = self._request(data)
+                if rest:
+                    self._requests(rest)
         elif state == _TUNNEL:
             if self._exchange is not None:
                 self._exchange.tunnel_send(data)
-                self.deadline = self._server.now() + TUNNEL_IDLE
+                self.deadline = self._server.time + TUNNEL_IDLE
         elif state == _NEXT:
             self._keep_for_later(data)
         elif state == _DISCARD:
@@ -167,7 +168,7 @@ class Downstream(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._write_paused = True
-        self.deadline = self._server.now() + self._server.timeouts.body
+        self.deadline = self._server.time + self._server.timeouts.body
         if self._exchange is not None:
             self._exchange.pause_response()
         elif self._sender is not None:
@@ -176,7 +177,7 @@ class Downstream(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._write_paused = False
         if self._exchange is not None:
-            self.deadline = self._server.now() + self._server.timeouts.response
+            self.deadline = self._server.time + self._server.timeouts.response
             self._exchange.resume_response()
         elif self._sender is not None:
             self._sender.resume()
@@ -191,9 +192,8 @@ class Downstream(asyncio.Protocol):
             self._pipelined += data
             return
         self._running = True
-        if self._pipelined:
-            data = self._pipelined + data
-            self._pipelined = b""
+        data = self._pipelined + data
+        self._pipelined = b""
         turns = PIPELINE_TURN
         while data and self._state == _HEAD and not self._write_paused:
             data = self._request(data) + self._pipelined
@@ -211,32 +211,23 @@ class Downstream(asyncio.Protocol):
     def _request(self, data: bytes) -> bytes:
         """Begins one request; returns what comes after its head and body."""
         server = self._server
+        if self._partial:
+            whole = self._partial.add(data, server.limits.header_bytes)
+            if whole is None:
+                return b""
+            data = whole
         try:
-            if self._partial:
-                whole = self._partial.add(data, server.limits.header_bytes)
-                if whole is None:
-                    return b""
-                data = whole
             head = parse_request(
-                data,
-                last=self._fields,
-                max_bytes=server.limits.header_bytes,
-                max_fields=server.limits.headers,
+                data, last=self._fields, max_bytes=server.limits.header_bytes, max_fields=server.limits.headers
             )
         except HeadError as error:
             self._refuse(error)
             return b""
-        now = server.now()
         if head is None:
-            if not self._partial:
-                self._partial = self._partial or HeadBuffer()
-                self.deadline = now + server.timeouts.header
+            self._partial = self._partial or HeadBuffer()
             self._partial.add(data, server.limits.header_bytes)
+            self.deadline = server.time + server.timeouts.header
             return b""
-        return self._begin(head, data, now)
-
-    def _begin(self, head: RequestHead, data: bytes, now: float) -> bytes:
-        server = self._server
         fields = head.fields
         if fields is not self._fields or head.authority != self._authority:
             self._fields = fields
@@ -244,42 +235,50 @@ class Downstream(asyncio.Protocol):
             self._forwarded = forwarded_fields(fields, head.authority, self._peer)
         self._head = head
         self._request_id = server.next_request_id()
-        self._started = now
+        self._started = server.now()
         self._keep_alive = fields.keep_alive and not server.stopping
-        self._encode = self._until_close = False
-        self.deadline = now + server.timeouts.body
-        body, rest, complete = b"", b"", True
-        if fields.length > 0:
-            body = data[head.end : head.end + fields.length]
-            rest = data[head.end + fields.length :]
-            self._owed = fields.length - len(body)
-            complete = not self._owed
-            self._state = _NEXT if complete else _LENGTH
-        elif fields.chunked:
-            self._chunks = ChunkedBody()
-            self._state = _CHUNKED
-            try:
-                body, rest = self._chunks.feed(data[head.end :])
-            except BodyError as error:
-                self._refuse(error)
-                return b""
-            complete = self._chunks.done
-            if complete:
-                self._state = _NEXT
-        else:
-            rest = data[head.end :]
+        if fields.chunked or fields.length > 0:
+            return self._begin_body(head, data)
+        self._state = _NEXT
+        self.deadline = server.time + server.timeouts.response
+        self._answer(head, b"", True)
+        return data[head.end :]
+
+    def _begin_body(self, head: RequestHead, data: bytes) -> bytes:
+        """Begins a request that has a body; returns what comes after it."""
+        server = self._server
+        self.deadline = server.time + server.timeouts.body
+        length = head.fields.length
+        body, rest = data[head.end :], b""
+        try:
+            if head.fields.chunked:
+                self._state = _CHUNKED
+                self._chunks = ChunkedBody()
+                body, rest = self._chunks.feed(body)
+                complete = self._chunks.done
+                length = self._chunks.payload
+            else:
+                self._state = _LENGTH
+                if len(body) > length:
+                    body, rest = body[:length], body[length:]
+                self._owed = length - len(body)
+                complete = not self._owed
+            if length > server.max_body:
+                raise BodyTooLargeError("the request's body is too large")
+        except RequestError as error:
+            self._refuse(error)
+            return b""
+        if complete:
             self._state = _NEXT
-        self._answer(head, body, complete, now)
+        self._answer(head, body, complete)
         return rest
 
-    def _answer(self, head: RequestHead, body: bytes, complete: bool, now: float) -> None:
+    def _answer(self, head: RequestHead, body: bytes, complete: bool) -> None:
         """Decides who answers: the proxy itself, a file, or a backend."""
         server = self._server
         fields = head.fields
         forwarded = self._forwarded
         try:
-            if fields.length > server.max_body or (self._chunks is not None and self._chunks.payload > server.max_body):
-                raise BodyTooLargeError("the request's body is too large")
             if fields.passes >= MAX_PASSES:
                 raise LoopError("the request has passed this proxy too often")
             if fields.max_forwards >= 0 and head.method == b"OPTIONS":
@@ -295,15 +294,14 @@ class Downstream(asyncio.Protocol):
         if route.file is not None:
             self._send_file(answer_file(app.file_indexes(), route.file, head))
             return
-        exchange = Exchange(self, app, head, forwarded, self._request_id, now)
-        self._exchange = exchange
+        self._exchange = exchange = Exchange(self, app, head, forwarded, self._request_id, self._started)
         exchange.start(body, complete)
 
     def _body_received(self, data: bytes) -> None:
         """The rest of a request whose exchange has begun."""
         exchange = self._exchange
         assert exchange is not None
-        self.deadline = self._server.now() + self._server.timeouts.body
+        self.deadline = self._server.time + self._server.timeouts.body
         rest = b""
         if self._state == _LENGTH:
             rest = data[self._owed :]
@@ -337,16 +335,17 @@ class Downstream(asyncio.Protocol):
     # --- answering: for the exchange ------------------------------------------------------------------------
 
     def send_interim(self, head: ResponseHead) -> None:
-        if self._minor:  # RFC 9110 section 15.2: not to a 1.0 client
+        if self._head is not None and self._head.minor:  # RFC 9110 section 15.2: not to a 1.0 client
             self.transport.write(interim_head(head))
 
     def send_response(self, head: ResponseHead, has_body: bool, body: bytes) -> None:
         server = self._server
+        minor = self._head.minor if self._head is not None else 1
         chunked = False
         if self._state != _NEXT:
             self._keep_alive = False
         if has_body and head.length < 0:
-            if not self._minor:
+            if not minor:
                 self._keep_alive = False
                 self._until_close = True
             else:
@@ -369,12 +368,8 @@ class Downstream(asyncio.Protocol):
     def send_body(self, data: bytes) -> None:
         if self._encode:
             data = _chunk(data)
-        self.deadline = self._server.now() + (TUNNEL_IDLE if self._state == _TUNNEL else self._server.timeouts.response)
+        self.deadline = self._server.time + (TUNNEL_IDLE if self._state == _TUNNEL else self._server.timeouts.response)
         self.transport.write(data)
-
-    def end_response(self) -> None:
-        if self._encode:
-            self.transport.write(b"0\r\n\r\n")
 
     def send_error(self, error: RequestError) -> None:
         self._send_own(error.status, error_page(error, self._request_id))
@@ -389,7 +384,7 @@ class Downstream(asyncio.Protocol):
     def start_tunnel(self, head: ResponseHead, rest: bytes) -> None:
         self._state = _TUNNEL
         self.transport.write(switching_head(head, self._request_id) + rest)
-        self.deadline = self._server.now() + TUNNEL_IDLE
+        self.deadline = self._server.time + TUNNEL_IDLE
         exchange = self._exchange
         if exchange is not None:
             if self._pipelined:
@@ -414,9 +409,11 @@ class Downstream(asyncio.Protocol):
             self.transport.resume_reading()
 
     def expect_backend(self) -> None:
-        self.deadline = self._server.now() + self._server.timeouts.response
+        self.deadline = self._server.time + self._server.timeouts.response
 
-    def exchange_ended(self, exchange: Exchange) -> None:
+    def exchange_ended(self, whole: bool) -> None:
+        if self._encode and whole:
+            self.transport.write(b"0\r\n\r\n")
         self._exchange = None
         self._request_done()
 
@@ -480,7 +477,7 @@ class Downstream(asyncio.Protocol):
     def _connection_line(self) -> bytes:
         if not self._keep_alive:
             return b"Connection: close\r\n"
-        return b"" if self._minor else b"Connection: keep-alive\r\n"
+        return b"" if self._head is None or self._head.minor else b"Connection: keep-alive\r\n"
 
     # --- between requests, and the end ----------------------------------------------------------------------
 
@@ -495,7 +492,8 @@ class Downstream(asyncio.Protocol):
         else:
             self._state = _HEAD
             self._chunks = None
-            self.deadline = self._server.now() + self._server.timeouts.idle
+            self._encode = self._until_close = False
+            self.deadline = self._server.time + self._server.timeouts.idle
             if self._pipelined:
                 if not self._running:
                     self._requests(b"")
@@ -516,7 +514,7 @@ class Downstream(asyncio.Protocol):
         self._state = _DISCARD
         self._pipelined = b""
         self._owed = MAX_LINGER_BYTES
-        self.deadline = self._server.now() + LINGER_SECONDS
+        self.deadline = self._server.time + LINGER_SECONDS
         self.transport.write_eof()
         self.resume_receiving()
 

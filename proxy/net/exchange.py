@@ -53,8 +53,6 @@ class Client(Protocol):
 
     def send_body(self, data: bytes) -> None: ...
 
-    def end_response(self) -> None: ...
-
     def send_error(self, error: RequestError) -> None:
         """Answers with a small page, when no response has begun."""
         ...
@@ -75,7 +73,9 @@ class Client(Protocol):
         """The request is with the backend, which must go on within its time limit from now."""
         ...
 
-    def exchange_ended(self, exchange: Exchange) -> None: ...
+    def exchange_ended(self, whole: bool) -> None:
+        """It is over. `whole`: what was sent is a whole response, but for what marks its end."""
+        ...
 
 
 class Exchange:
@@ -190,6 +190,8 @@ class Exchange:
 
     def wake(self) -> None:
         self._claim()
+        if self.request_sent and not self.ended:
+            self.client.expect_backend()
 
     def refuse(self) -> None:
         self._fail(HoldExpiredError("the request waited for too long"))
@@ -200,7 +202,7 @@ class Exchange:
 
     def _claim(self) -> None:
         try:
-            ticket = self.app.gate.claim(self, self.app.now())
+            ticket = self.app.gate.claim(self, self.started)
         except GateFullError as error:
             self._fail(error)
             return
@@ -212,7 +214,7 @@ class Exchange:
         """Sends the request to a backend of the slot that was not tried yet; without one it fails with `error`."""
         assert self.ticket is not None
         slot = self.app.slots[self.ticket.slot.name]
-        backend = slot.backends.choose(self.app.now(), self._tried)
+        backend = slot.backends.choose(self.started, self._tried)
         if backend is None:
             self._fail(error or ConnectError("the application has no backend"))
             return
@@ -235,6 +237,8 @@ class Exchange:
             return
         self._connecting = None
         self._use(upstream)
+        if self.request_sent:
+            self.client.expect_backend()
 
     def _use(self, upstream: Upstream) -> None:
         self.upstream = upstream
@@ -245,8 +249,6 @@ class Exchange:
             if not self.request_sent:
                 self.client.resume_receiving()
         upstream.start(self, data)
-        if self.request_sent:
-            self.client.expect_backend()
 
     def _leave_backend(self, *, failed: bool) -> None:
         backend = self._backend
@@ -284,8 +286,7 @@ class Exchange:
 
     def response_ended(self) -> None:
         self.upstream = None
-        self.client.end_response()
-        self._end()
+        self._end(whole=True)
 
     def upgraded(self, head: ResponseHead, rest: bytes) -> None:
         self.status = 101
@@ -348,7 +349,7 @@ class Exchange:
             self.client.send_error(error)
         self._end()
 
-    def _end(self) -> None:
+    def _end(self, *, whole: bool = False) -> None:
         if self.ended:
             return
         self.ended = True
@@ -361,4 +362,4 @@ class Exchange:
         if self._backend is not None:
             self._backend.in_flight -= 1
         self.app.ended(self)
-        self.client.exchange_ended(self)
+        self.client.exchange_ended(whole)

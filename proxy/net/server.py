@@ -28,7 +28,10 @@ CLOSED_AT_LIMIT: Final = 16
 
 
 class Server:
-    """The worker's connections, apps and clock."""
+    """The worker's connections, apps and clock.
+
+    `time` and `date` are those of the last tick: good enough for deadlines, and free.
+    """
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Server:
         )
         self.stopping = False
         self.date = formatdate(usegmt=True).encode()
+        self.time = now()
         self._log = log
         self._trusted = tuple(ip_network(network) for network in settings.trusted_proxies)
         self._clients: set[Downstream] = set()
@@ -105,7 +109,7 @@ class Server:
         """Counts and logs what was answered without a backend."""
         key = str(status)
         self._own[key] = self._own.get(key, 0) + 1
-        self._log.write(client, head, status, size, request_id, self.now() - started)
+        self._log.own(client, head, status, size, request_id, self.now() - started)
 
     # --- for the worker --------------------------------------------------------------------------------------------
 
@@ -116,7 +120,7 @@ class Server:
     def _tick(self) -> None:
         self._timer = self.loop.call_later(TICK, self._tick)
         self.date = formatdate(usegmt=True).encode()
-        now = self.now()
+        self.time = now = self.now()
         for client in [client for client in self._clients if client.deadline < now]:
             client.expired(now)
         for app in self.apps.values():

@@ -240,7 +240,7 @@ class Upstream(asyncio.Protocol):
                 return
             data = whole
         while True:
-            head = parse_response(data, max_bytes=MAX_RESPONSE_HEAD)
+            head = parse_response(data, known=self.pool.known_heads, max_bytes=MAX_RESPONSE_HEAD)
             if head is None:
                 self._partial = self._partial or HeadBuffer()
                 self._partial.add(data, MAX_RESPONSE_HEAD)
@@ -329,7 +329,7 @@ class Upstream(asyncio.Protocol):
 class Pool:
     """The connections to one backend. Idle ones are taken last in, first out, so that a lull lets the others age."""
 
-    __slots__ = ("_idle", "_loop", "_now", "_retired", "backend", "connect_timeout", "max_idle_age")
+    __slots__ = ("_idle", "_loop", "_now", "_retired", "backend", "connect_timeout", "known_heads", "max_idle_age")
 
     def __init__(
         self,
@@ -345,6 +345,7 @@ class Pool:
         self.max_idle_age = max_idle_age
         self._loop = loop
         self._now = now
+        self.known_heads: dict[bytes, ResponseHead] = {}
         self._idle: list[Upstream] = []
         self._retired = False
 
