@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -56,9 +57,10 @@ def _hand_over(directory: Path, uid: int, gid: int) -> None:
     """
     for _, folders, names, descriptor in os.fwalk(directory):
         for name in (*folders, *names):
-            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            if status.st_gid != gid:
-                os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
+            # A running Tomcat removes temporary files meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_gid != gid:
+                    os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
 
 
 def _directory(path: Path, mode: int, uid: int, gid: int) -> None:
