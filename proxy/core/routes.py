@@ -1,8 +1,8 @@
 """Host and path -> app, or its files.
 
 Forwarding keeps the target as it came. A rule, however, must see what the backend will see, and backends differ:
-some decode `%2f`, merge slashes or cut `;parameters`, others do not. So a path is read both ways, and one that two
-readings would send to different places is refused.
+some decode `%2f`, merge slashes or cut `;parameters`, others do not. So a path is read in each of these ways, and one
+that two readings would send to different places is refused.
 """
 
 from __future__ import annotations
@@ -18,9 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _UNUSUAL: Final = re.compile(rb"[%;\\]|/[./]")
+_AMBIGUOUS: Final = re.compile(rb"[;\\]|/[./]|%(?:2[EeFf]|3[Bb]|5[Cc])")
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})|%00")
-_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
-_UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_UNRESERVED: Final = re.compile(rb"%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
+_PARAMETERS: Final = re.compile(rb";[^/]*+")
+_SLASHES: Final = re.compile(rb"//++")
+_DOT_SEGMENT: Final = re.compile(rb"(?:^|/)\.\.?(?:/|$)")
+MAX_AMBIGUOUS: Final = 200
+"""Slashes, and what may be one, in a path that must be read in several ways: a bound on the work."""
 
 
 class TargetError(RequestError):
@@ -106,24 +111,55 @@ class Router:
     def _match_unusual(self, candidates: list[AppRoute], path: bytes) -> Route:
         if _BAD_ESCAPE.search(path):
             raise TargetError("the path has an escape that is not valid")
-        cautious = self._match(candidates, _without_dots(_decode_unreserved(path)))
-        eager_path = re.sub(rb";[^/]*", b"", unquote_to_bytes(path)).replace(b"\\", b"/")
-        eager = self._match(candidates, re.sub(rb"/{2,}", b"/", _without_dots(re.sub(rb"/{2,}", b"/", eager_path))))
-        if (cautious.app, cautious.file is None) != (eager.app, eager.file is None):
+        if _AMBIGUOUS.search(path) is None:
+            readings = {_decode_unreserved(path), unquote_to_bytes(path)}
+        elif path.count(b"/") + len(_AMBIGUOUS.findall(path)) > MAX_AMBIGUOUS:
+            raise TargetError("the path has too many segments")
+        else:
+            readings = _readings(path)
+        if len({self._place(candidates, reading) for reading in readings}) > 1:
             raise TargetError("the path can be understood in more than one way")
-        if cautious.file is not None:
-            return Route(cautious.app, unquote_to_bytes(cautious.file.encode("latin-1")).decode("utf-8", "replace"))
-        return cautious
+        route = self._match(candidates, _without_dots(_decode_unreserved(path)))
+        if route.file is None:
+            return route
+        file = unquote_to_bytes(route.file.encode("latin-1"))
+        if _DOT_SEGMENT.search(file):
+            raise TargetError("the path can be understood in more than one way")
+        return Route(route.app, file.decode("utf-8", "replace"))
+
+    def _place(self, candidates: list[AppRoute], path: bytes) -> tuple[str, bool] | None:
+        try:
+            route = self._match(candidates, path)
+        except UnknownAppError:
+            return None
+        return route.app, route.file is not None
+
+
+def _readings(path: bytes) -> set[bytes]:
+    """The path as the backends in use may understand it: each step below is taken by some and not by others."""
+    forms = {path, _cut_parameters(path)}
+    forms = {decode(form) for form in forms for decode in (_decode_unreserved, unquote_to_bytes)}
+    for step in (_turn_backslashes, _cut_parameters, _merge_slashes):
+        forms |= set(map(step, forms))
+    forms = {_without_dots(form) for form in forms}
+    return forms | set(map(_merge_slashes, forms))
+
+
+def _cut_parameters(path: bytes) -> bytes:
+    return _PARAMETERS.sub(b"", path)
+
+
+def _turn_backslashes(path: bytes) -> bytes:
+    return path.replace(b"\\", b"/")
+
+
+def _merge_slashes(path: bytes) -> bytes:
+    return _SLASHES.sub(b"/", path)
 
 
 def _decode_unreserved(path: bytes) -> bytes:
     """RFC 3986 section 6.2.2.2: what every reader decodes alike."""
-
-    def decode(match: re.Match[bytes]) -> bytes:
-        byte = int(match[1], 16)
-        return bytes((byte,)) if byte in _UNRESERVED else match[0].upper()
-
-    return _ESCAPE.sub(decode, path)
+    return _UNRESERVED.sub(lambda escape: bytes((int(escape[0][1:], 16),)), path)
 
 
 def _without_dots(path: bytes) -> bytes:
