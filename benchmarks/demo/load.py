@@ -19,10 +19,9 @@ class Load:
     def __init__(self, directory: Path, host: str, users: int, wait: str) -> None:
         self._results = directory / "load.json"
         self._log = directory / "locust.log"
-        argv = [
-            str(Path(sys.executable).parent / "locust"), "-f", str(REPOSITORY / "benchmarks/locustfile.py"), "--headless",
-            "-u", str(users), "-r", str(max(5, users // 4)), "--host", host,
-        ]  # fmt: skip
+        locust, users_file = Path(sys.executable).parent / "locust", REPOSITORY / "benchmarks/locustfile.py"
+        rate = str(max(5, users // 4))
+        argv = [str(locust), "-f", str(users_file), "--headless", "-u", str(users), "-r", rate, "--host", host]
         env = os.environ | {"SHOP_RESULTS": str(self._results), "SHOP_WAIT": wait, "SHOP_VERSIONS": "1,2"}
         with self._log.open("wb") as out:
             self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env)

@@ -177,7 +177,7 @@ class Site:
         last = log.read_text(errors="replace").splitlines()[-10:]
         raise DemoError("the proxy does not start; its last lines:\n" + "\n".join(last))
 
-    def release(self, war: Path, message: str, told: Callable[[dict[str, Any]], None]) -> int:
+    def release(self, war: Path, message: str, told: Callable[[dict[str, Any]], object]) -> int:
         """Runs `deployer release` and hands each event to `told`; returns the exit code."""
         argv = self._deployer("release", str(war), "--yes", "--json", "--message", message)
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
