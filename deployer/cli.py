@@ -297,7 +297,7 @@ def history(ctx: click.Context, /, lines: int, **options: Any) -> None:
 @_with_config
 @click.pass_context
 def show(ctx: click.Context, /, release: str, **options: Any) -> None:
-    """The last command about RELEASE (an id, its beginning, or the #number in `history`), step by step."""
+    """What was done about RELEASE (an id, its beginning, or a number in `history`), step by step."""
     from deployer import facts
     from deployer.errors import Refused
     from deployer.journal import find_run

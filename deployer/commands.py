@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from deployer import advice
 from deployer.errors import DeployerError, Refused
 from deployer.interrupts import InterruptibleClock, Interrupts
-from deployer.journal import Intent, before_live, unfinished
+from deployer.journal import Intent, before_live, last_good, unfinished
 from deployer.plan import Plan, Wish, hook_environment, plan_release, plan_start, plan_stop, plan_switch
 from deployer.progress import ProxyProgress
 from deployer.release import Release
@@ -116,7 +116,10 @@ def stored_by_id(shop: Workshop) -> Mapping[str, Release]:
 
 def release_planner(shop: Workshop, wish: Wish) -> Planner:
     """Plans of `deployer release` and of all that makes a release live."""
-    return lambda observed: plan_release(wish, observed, shop.ways, stored_by_id(shop))
+    # A store full of releases that failed must not push out those that went well.
+    good = last_good(shop.journal.runs(1000), shop.settings.releases.keep)
+    keeping = replace(wish, keep=good)
+    return lambda observed: plan_release(keeping, observed, shop.ways, stored_by_id(shop))
 
 
 def rollback_target(shop: Workshop, wanted: str | None) -> Release:

@@ -102,11 +102,12 @@ def _indented(head: str, text: str) -> list[str]:
 
 
 class LineConsole:
-    """Plain lines."""
+    """Plain lines. An undo that had nothing to do is not shown."""
 
     def __init__(self, out: Output) -> None:
         self._out = out
         self._steps = 0
+        self._undo = ""
 
     def begin(self, plan: Plan) -> None:
         """See Console."""
@@ -118,14 +119,21 @@ class LineConsole:
     def event(self, event: Event) -> None:
         """See Console."""
         place = f"[{event.number}/{self._steps}]" if event.number else "[-]"
+        if event.kind == "undoing":
+            self._undo = f"{place} undo: {event.name}"
+            return
+        if event.kind == "undone" and not event.text:
+            return
+        if self._undo:
+            self._out.line(self._undo)
+            self._undo = ""
         seconds = "" if event.seconds is None else f" ({event.seconds:.1f} s)"
         words = {
             "started": f"{place} {event.text}",
             "said": f"{place}   {event.text}",
             "done": f"{place}   done{seconds}: {event.text}",
             "failed": f"{place}   FAILED{seconds}: {event.text}",
-            "undoing": f"{place} undo: {event.name}",
-            "undone": f"{place}   undone{seconds}" + (f": {event.text}" if event.text else ""),
+            "undone": f"{place}   undone{seconds}: {event.text}",
             "undo-failed": f"{place}   UNDO FAILED: {event.text}",
             "warning": f"{place} warning: {event.text}",
         }

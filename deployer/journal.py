@@ -238,9 +238,12 @@ def unfinished(runs: list[Run], held_by: int | None) -> Run | None:
     return None
 
 
-def find_run(runs: list[Run], release: str) -> Run | None:
-    """The newest command about a release whose id begins so."""
-    return next((run for run in runs if run.release and run.release.startswith(release)), None)
+def find_run(runs: list[Run], wanted: str) -> Run | None:
+    """The command with that number (`#12` or `12`), else the newest one about a release whose id begins so."""
+    number = wanted.removeprefix("#")
+    numbered = (run for run in runs if str(run.id) == number)
+    released = (run for run in runs if run.release and run.release.startswith(wanted))
+    return next(numbered, None) or next(released, None)
 
 
 def before_live(runs: list[Run], live: str | None) -> str | None:
@@ -256,3 +259,12 @@ def before_live(runs: list[Run], live: str | None) -> str | None:
         if run.state == "done" and run.kind in RELEASING and run.release and run.release != live:
             return run.release
     return None
+
+
+def last_good(runs: list[Run], count: int) -> frozenset[str]:
+    """The last `count` releases that went live."""
+    found: dict[str, None] = {}
+    for run in runs:
+        if run.kind in RELEASING and run.state == "done" and run.release:
+            found.setdefault(run.release)
+    return frozenset(list(found)[:count])

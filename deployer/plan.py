@@ -36,13 +36,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is wanted. source: the WAR to store first, None when the release is in the store."""
+    """What is wanted. source: the WAR to store first, None when the release is in the store.
+
+    keep: ids of releases that must stay in the store, such as the last ones that went well.
+    """
 
     release: Release
     strategy: Strategy
     source: Path | None = None
     rollback: bool = False
     accept_session_loss: bool = False
+    keep: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +316,7 @@ class _Making:
             return
         yield from self._hooks("after_release", finishing=True)
         in_slots = {facts.release_id for facts in self._observed.slots.values() if facts.release_id}
-        yield Prune(self._ways.keep, frozenset(in_slots | {self._wish.release.id}))
+        yield Prune(self._ways.keep, self._wish.keep | in_slots | {self._wish.release.id})
 
     def _hooks(self, moment: str, slot: str | None = None, *, finishing: bool = False) -> Iterator[Step]:
         count = self._ways.hooks.get(moment, 0)
