@@ -26,7 +26,7 @@ from benchmarks.command import PUBLISHED, prepare_process, report_errors
 from benchmarks.measure import generator, wrk
 from benchmarks.model import OURS, Kind, Source, Work
 from benchmarks.processes import Backend, Cores, Running, find_tools, make_site, started
-from benchmarks.procfs import PROC, parse_stat
+from benchmarks.procfs import PROC, TICKS, parse_stat
 from benchmarks.report import table
 from benchmarks.servers import BACKEND, BenchError
 
@@ -40,10 +40,17 @@ STRACE_LINE = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What was found for one work. `calls` are system calls a request, empty when they were not counted."""
+    """What was found for one work.
+
+    `samples` is their number; `stacks` count microseconds. `user` and `system` are the worker's CPU seconds by the
+    kernel's account while it was sampled; `calls` are system calls a request, empty when they were not counted.
+    """
 
     work: Work
+    samples: int
     stacks: list[stacks.Stack]
+    user: float
+    system: float
     calls: Mapping[str, float]
 
 
@@ -103,8 +110,12 @@ def profile(work: Work, seconds: int, cores: Cores, directory: Path) -> Profile:
         stack.enter_context(generator(argv, cores.load))
         time.sleep(2)
         pid = worker_pid(running)
+        user, system = cpu_ticks(pid)
         found = sample(pid, seconds, directory)
-        return Profile(work, found, count_calls(pid, Backend(backing), work, directory))
+        user_after, system_after = cpu_ticks(pid)
+        calls = count_calls(pid, Backend(backing), work, directory)
+        used = (user_after - user) / TICKS, (system_after - system) / TICKS
+        return Profile(work, sum(stack.count for stack in found), stacks.weigh(found, *used), *used, calls)
 
 
 def percent(part: int, whole: int) -> str:
@@ -125,7 +136,7 @@ def to_markdown(found: Profile, where: machine.Machine, made: datetime, picture:
         (
             f"# Where the time goes: {found.work.title}",
             "",
-            f"Made {made:%Y-%m-%d %H:%M} UTC by `scripts/bench profile`: {total} samples of one worker with "
+            f"Made {made:%Y-%m-%d %H:%M} UTC by `scripts/bench profile`: {found.samples} samples of one worker with "
             f"{found.work.connections} connections. {where.cpu}, Linux {where.kernel}, Python {where.python}.",
             "",
             f"![Flame graph]({picture})",
@@ -136,6 +147,9 @@ def to_markdown(found: Profile, where: machine.Machine, made: datetime, picture:
                 ("spent on", "share"),
                 [(cost.value, percent(count, total)) for cost, count in stacks.by_cost(found.stacks).items()],
             ),
+            f"The worker used {found.user:.1f} s user and {found.system:.1f} s system time while it was "
+            "sampled; the samples are weighted to agree.",
+            "",
             "## By function",
             "",
             "A sample belongs to the innermost function of the proxy on its stack; the other columns say what that",

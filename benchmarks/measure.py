@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchmarks import procfs
 from benchmarks.check import wait_for_lines
 from benchmarks.model import Kind, Load, Measurement, Source, Usage, Work
 from benchmarks.processes import REPOSITORY, command
@@ -37,11 +38,16 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What was read at one moment; `requests` is the backend's count."""
+    """What was read at one moment.
+
+    `requests` is the backend's count; `machine` and `own` are CPU seconds of the whole machine and of the benchmark.
+    """
 
     at: float
     usage: Usage
     requests: int
+    machine: float
+    own: float
 
 
 def wrk(work: Work, port: int, seconds: int) -> list[str]:
@@ -130,7 +136,7 @@ class Measuring:
 
     def _point(self, running: Running) -> Point:
         requests = self._backend.counters()[1]
-        return Point(time.monotonic(), running.usage(), requests)
+        return Point(time.monotonic(), running.usage(), requests, procfs.machine_busy(), procfs.own_busy())
 
     def _load(
         self, running: Running, work: Work, bounds: Bounds, before: Point | None = None
@@ -194,6 +200,7 @@ class Measuring:
             user_us=user / requests * 1e6,
             system_us=system / requests * 1e6,
             busy=(user + system) / window,
+            foreign=max(0.0, (last.machine - first.machine) - (last.own - first.own)) / window,
             rss_before=before.usage.rss,
             rss_after=last.usage.rss,
             rss_peak=last.usage.peak_rss,

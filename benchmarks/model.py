@@ -87,7 +87,8 @@ class Measurement:
     """One server under one work in one round.
 
     CPU is microseconds a request; `requests` are those the CPU was divided by, `window` their seconds. `busy` is
-    the server's CPU time as a share of the window (1.0 is one core). Memory is bytes, over all the server's
+    the server's CPU time as a share of the window (1.0 is one core), `foreign` that of all processes that aren't the
+    benchmark's. Memory is bytes, over all the server's
     processes: before the load, after it, and the peak in between.
     """
 
@@ -100,6 +101,7 @@ class Measurement:
     user_us: float
     system_us: float
     busy: float
+    foreign: float
     rss_before: int
     rss_after: int
     rss_peak: int
@@ -143,6 +145,7 @@ class Summary:
     p99_us: float
     max_us: float
     busy: float
+    foreign: float
     rss: int
     pss: int
     growth: int
@@ -170,6 +173,7 @@ def summarize(measurements: list[Measurement], connections: int) -> Summary:
         p99_us=median(m.load.p99_us for m in measurements),
         max_us=max(m.load.max_us for m in measurements),
         busy=median(m.busy for m in measurements),
+        foreign=median(m.foreign for m in measurements),
         rss=max(m.rss_after for m in measurements),
         pss=max(m.pss_after for m in measurements),
         growth=max(m.rss_peak for m in measurements) - first.rss_before,

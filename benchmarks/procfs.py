@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.model import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PROC = Path("/proc")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -68,3 +72,31 @@ def reset_peak(root: int) -> None:
     for pid in tree(root):
         with contextlib.suppress(OSError):
             (PROC / str(pid) / "clear_refs").write_text("5")
+
+
+def parse_busy(text: str) -> int:
+    """The clock ticks that all cores together were not idle, from /proc/stat (steal counts as busy)."""
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, text.split("\n", 1)[0].split()[1:9])
+    return user + nice + system + irq + softirq + steal
+
+
+def machine_busy() -> float:
+    """CPU seconds that anything used since boot, on all cores."""
+    return parse_busy((PROC / "stat").read_text()) / TICKS
+
+
+def own_busy() -> float:
+    """CPU seconds of this process and all that it started, ended ones too."""
+    times = os.times()
+    used = usage_ticks(pid for pid in tree(os.getpid()) if pid != os.getpid())
+    return times.user + times.system + times.children_user + times.children_system + used / TICKS
+
+
+def usage_ticks(pids: Iterable[int]) -> int:
+    """User and system ticks of these processes; an ended one counts as nothing."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            _, user, system = parse_stat((PROC / str(pid) / "stat").read_text())
+            total += user + system
+    return total

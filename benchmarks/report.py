@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks.model import Kind, Measurement, Source, Summary, Work
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.targets import Verdict
 
 ALIGN_RIGHT = "---:"
+QUIET = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,14 @@ def milliseconds(microseconds: float) -> str:
 
 def mib(count: float) -> str:
     return f"{count / 2**20:.1f}"
+
+
+def disturbance(summaries: list[Summary]) -> str:
+    """How much of the cores other processes used during the measurements."""
+    shares = [summary.foreign for summary in summaries]
+    most, usual = max(shares, default=0.0), median(shares) if shares else 0.0
+    text = f"Processes that aren't the benchmark's used {usual:.2f} cores while it measured (at most {most:.2f})."
+    return text if most <= QUIET else f"**The machine was not quiet.** {text}"
 
 
 def targets_table(verdicts: list[Verdict]) -> str:
@@ -139,6 +149,7 @@ def to_markdown(report: Report, picture: str) -> str:
         f"Machine: {machine.cpu}, {machine.cores} cores, {machine.memory_gib} GiB, Linux {machine.kernel}, "
         f"Python {machine.python}; load average before the run {machine.load}. {report.cores}",
         f"Commit {report.commit}. Versions: {'; '.join(f'{name}: {text}' for name, text in report.versions.items())}.",
+        disturbance(report.summaries),
         "",
         "How each number is made, and the limits of the method: [benchmarks/README.md](../README.md).",
         "",

@@ -123,7 +123,7 @@ class Runner:
     def _tell(self, m: Measurement) -> None:
         text = (
             f"  round {m.round} {m.server:12} {m.cpu_us:10.1f} us ({m.user_us:.1f} user)"
-            f"  {m.request_rate:9.0f}/s {m.throughput / 1e6:8.1f} MB/s  busy {m.busy:4.0%}"
+            f"  {m.request_rate:9.0f}/s {m.throughput / 1e6:8.1f} MB/s  busy {m.busy:4.0%} foreign {m.foreign:4.0%}"
             f"  p50 {m.load.p50_us / 1000:.2f} p99 {m.load.p99_us / 1000:.2f} max {m.load.max_us / 1000:.1f} ms"
             f"  rss {m.rss_after / 2**20:.1f} MiB"
         )

@@ -22,6 +22,11 @@ LOOP = re.compile(
 )
 
 
+WAITING = re.compile(
+    r"^(?:PyThread_acquire_lock_timed|lock_PyThread_acquire_lock|take_gil|_queue_SimpleQueue_get_impl)\b"
+)
+
+
 class Cost(Enum):
     """What a sample was spent on, by its innermost frames."""
 
@@ -34,14 +39,14 @@ class Cost(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Frames from the outermost to the innermost, and how many samples had them."""
+    """Frames from the outermost to the innermost, and how many samples (or microseconds) had them."""
 
     frames: tuple[str, ...]
     count: int
 
 
 def parse(text: str) -> list[Stack]:
-    """The stacks of a raw file; lines that aren't stacks are left out.
+    """The stacks of a raw file; lines that aren't stacks, and threads that wait for a lock, are left out.
 
     So are the frames of reference counting: they are inlined, and stand between a function and what it calls.
     """
@@ -50,8 +55,23 @@ def parse(text: str) -> list[Stack]:
         frames, _, count = line.rpartition(" ")
         if frames and count.isdigit():
             shown = tuple(frame for frame in frames.split(";") if not REFERENCE_COUNT.match(frame))
-            stacks.append(Stack(shown, int(count)))
+            if not any(WAITING.match(frame) for frame in shown):
+                stacks.append(Stack(shown, int(count)))
     return stacks
+
+
+def weigh(stacks: list[Stack], user: float, system: float) -> list[Stack]:
+    """The stacks with microseconds for samples, so that system calls have `system` seconds and the rest `user`.
+
+    A process that a sampler stops is found in system calls too often, as it mostly loses its core there.
+    """
+    counts = by_cost(stacks)
+    samples = sum(counts.values())
+    inside = counts[Cost.SYSTEM]
+    if not inside or inside == samples:
+        return stacks
+    weights = {True: system * 1e6 / inside, False: user * 1e6 / (samples - inside)}
+    return [Stack(s.frames, round(s.count * weights[cost(s) is Cost.SYSTEM])) for s in stacks]
 
 
 def name_of(frame: str) -> str:

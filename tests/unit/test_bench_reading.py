@@ -37,6 +37,10 @@ def test_kib_lines_are_bytes_and_absent_ones_nothing() -> None:
     assert procfs.parse_kib(text, "VmHWM") == 0
 
 
+def test_busy_ticks_leave_out_idleness_and_waiting_for_disks() -> None:
+    assert procfs.parse_busy("cpu  1 2 4 1000 2000 8 16 32 0 0\ncpu0 9 9 9 9 9 9 9 9 0 0\n") == 63
+
+
 def test_placeholders_are_filled_and_unknown_ones_refused() -> None:
     assert servers.render("listen @PORT@; $host @PORT@", {"PORT": 80}) == "listen 80; $host 80"
     with pytest.raises(servers.BenchError, match="@PROT@"):
@@ -126,8 +130,9 @@ LOOP = "uv_run (core.c:464)"
 OURS = "Client.data_received (proxy/net/downstream.py:70)"
 
 
-def test_raw_stacks_are_parsed_without_reference_counting_and_other_lines() -> None:
-    text = f"{LOOP};Py_DECREF (object.h:537);{OURS} 12\nnot a stack\n"
+def test_raw_stacks_are_parsed_without_reference_counting_waiting_threads_and_other_lines() -> None:
+    waiting = "Thread.run (threading.py:982);PyThread_acquire_lock_timed (libpython3.11.so.1.0);0x7f3f (libc.so.6) 90"
+    text = f"{LOOP};Py_DECREF (object.h:537);{OURS} 12\nnot a stack\n{waiting}\n"
     assert stacks.parse(text) == [Stack((LOOP, OURS), 12)]
 
 
@@ -146,6 +151,12 @@ def test_raw_stacks_are_parsed_without_reference_counting_and_other_lines() -> N
 )
 def test_a_sample_is_put_to_what_its_innermost_frames_say(frames: tuple[str, ...], expected: Cost) -> None:
     assert stacks.cost(Stack(frames, 1)) is expected
+
+
+def test_samples_are_weighted_to_the_kernels_account_of_user_and_system_time() -> None:
+    samples = [Stack((LOOP, OURS), 1), Stack((LOOP,), 1), Stack((LOOP, OURS, "write (libc.so.6)"), 6)]
+    assert [s.count for s in stacks.weigh(samples, user=2.0, system=3.0)] == [1_000_000, 1_000_000, 3_000_000]
+    assert stacks.weigh(samples[:2], user=2.0, system=0.0) == samples[:2]
 
 
 def test_functions_are_sorted_by_their_samples_and_the_loop_has_its_own_row() -> None:

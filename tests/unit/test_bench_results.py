@@ -30,6 +30,7 @@ def measurement(server: str, number: int = 1, cpu: float = 30.0, **changes: obje
         "user_us": cpu / 3,
         "system_us": cpu * 2 / 3,
         "busy": 0.9,
+        "foreign": 0.02,
         "rss_before": 20 * MIB,
         "rss_after": 21 * MIB,
         "rss_peak": 22 * MIB,
@@ -137,6 +138,12 @@ def test_markdown_states_each_target_and_shows_only_works_that_were_measured() -
     assert "- idle, switchyard: it broke\n" in text
 
 
+def test_the_report_says_when_the_machine_was_not_quiet() -> None:
+    assert "not quiet" not in report.to_markdown(a_report([summary("proxied-1k", OURS)]), "bench.svg")
+    disturbed = a_report([summary("proxied-1k", OURS, foreign=0.8)])
+    assert "**The machine was not quiet.**" in report.to_markdown(disturbed, "bench.svg")
+
+
 def test_json_holds_every_round_and_reads_back() -> None:
     data = json.loads(report.to_json(a_report([summary("proxied-1k", OURS)])))
     assert data["measurements"][0]["user_us"] == 10
@@ -172,11 +179,12 @@ def test_profile_report_names_functions_costs_and_calls() -> None:
     frames = ("uv_run (core.c:464)", "Client.data_received (proxy/net/downstream.py:5)")
     samples = [stacks.Stack((*frames, "write (libc.so.6)"), 3), stacks.Stack(frames, 1)]
     text = to_markdown(
-        Profile(works.WORKS[0], samples, {"write": 2.0, "read": 1.5}),
+        Profile(works.WORKS[0], 4, samples, 1.0, 3.0, {"write": 2.0, "read": 1.5}),
         MACHINE,
         datetime(2026, 1, 2, tzinfo=UTC),
         "p.svg",
     )
     assert "| net/downstream.py Client.data_received | 100.0% | 75.0% |" in text
     assert "| write | 75.0% | 2.000 |" in text
+    assert "1.0 s user and 3.0 s system" in text
     assert "| read |  | 1.500 |" in text
