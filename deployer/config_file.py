@@ -56,7 +56,8 @@ def loads(text: str, name: str = "deployer.yaml") -> Settings:
     try:
         settings = Settings.model_validate_json(json.dumps(document.data))
     except ValidationError as error:
-        findings += [_finding(detail, document) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        findings += [_finding(detail, document) for detail in details if not _follows(detail)]
     findings += [Finding(path, document.line_of(path), text) for path, text in _cross_checks(document.data)]
     if findings or settings is None:
         raise ConfigurationError(_listing(name, findings))
@@ -75,6 +76,13 @@ def _shown_path(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+def _follows(detail: ErrorDetails) -> bool:
+    """Whether it only follows from another finding: a list whose wrong items were left out is called too short."""
+    found: object = detail["input"]
+    least = detail.get("ctx", {}).get("min_length", 0)
+    return detail["type"] == "too_short" and isinstance(found, list | dict) and len(found) >= least
 
 
 def _finding(detail: ErrorDetails, document: Document) -> Finding:
