@@ -40,3 +40,17 @@ class StateError(OperatorError):
 
 class LinkError(ProxyError):
     """The link between supervisor and worker carried something that it must not, or one end does not read."""
+
+
+class RefusedError(OperatorError):
+    """Not done, and nothing was touched: something is taken, locked, down or unsafe."""
+
+    exit_code = 3
+
+
+class AdminError(ProxyError):
+    """A call of the admin API can't be done, and nothing was changed. `status` is the HTTP status of the answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status

@@ -15,14 +15,17 @@ from proxy.address import BackendAddress, Name
 from proxy.units import Duration, PositiveDuration, Size
 
 __all__ = [
+    "Alive",
     "AppStatus",
     "BackendStatus",
+    "Done",
     "Duration",
     "Event",
     "Inflight",
     "InflightExchange",
     "PositiveDuration",
     "Problem",
+    "Ready",
     "ReleaseProgress",
     "ReleaseStep",
     "Size",
@@ -209,6 +212,24 @@ class Event(_Response):
     time: float
     type: str = Field(description="switch, drain, health, worker, release or reload")
     app: str | None = None
+    message: str
+
+
+class Alive(_Response):
+    """Answer of `GET /healthz`."""
+
+    alive: bool = True
+
+
+class Ready(_Response):
+    """Answer of `GET /readyz` when it is."""
+
+    ready: bool = True
+
+
+class Done(_Response):
+    """Answer of a call that has nothing more to tell."""
+
     message: str
 
 

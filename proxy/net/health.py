@@ -14,13 +14,13 @@ _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
 _MAX_LINE: Final = 4096
 
 
-async def probe(endpoint: Endpoint, path: str, timeout: float) -> str | None:
-    """None for a success, otherwise why it failed. `timeout`: seconds for all of it."""
+async def probe(endpoint: Endpoint, path: str, within: float) -> str | None:
+    """None for a success, otherwise why it failed. `within`: seconds for all of it."""
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(within):
             line = await _status_line(endpoint, path)
     except TimeoutError:
-        return f"no answer within {timeout:g} s"
+        return f"no answer within {within:g} s"
     except OSError as error:
         return (error.strerror or str(error)).lower()
     match = _STATUS.match(line)

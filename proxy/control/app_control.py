@@ -1,0 +1,157 @@
+"""One app in the supervisor: its slots as they are now, its probes, its switch, and the release under way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.control.prober import Prober
+from proxy.control.state import AppRecord, SlotRecord
+from proxy.control.switching import Switching
+from proxy.core import orders
+from proxy.core.stats import BUCKETS_MS
+from proxy.core.switchover import Switchover
+from proxy.errors import AdminError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from proxy.core.health import BackendHealth
+    from proxy.settings import AppSettings, SlotSettings
+    from proxy.wire import ReleaseProgress, SlotUpdate, SwitchReport
+
+
+class AppControl:
+    """`tell_all(order)` reaches every worker that knows the slot. `switched(app)` is called when a switch is durable.
+
+    `note(kind, message)` makes an event.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: AppSettings,
+        record: AppRecord,
+        *,
+        clock: Callable[[], float],
+        send: Callable[[int, orders.Order], None],
+        kill: Callable[[int, str], None],
+        persist: Callable[[Callable[[AppRecord], AppRecord]], Awaitable[None]],
+        tell_all: Callable[[orders.HealthChanged | orders.SlotChanged], None],
+        switched: Callable[[str], None],
+        note: Callable[[str, str], None],
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.records = dict(record.slots)
+        self.since = clock()
+        self.release: ReleaseProgress | None = None
+        self.prober = Prober(clock, self._health_changed)
+        self.switching = Switching(
+            Switchover(name, record.active, record.epoch), send=send, kill=kill, persist=self._persist_active
+        )
+        self.switches = 0
+        self.refused = 0
+        self.hold_hist = [0] * (len(BUCKETS_MS) + 1)
+        self.hold_sum_ms = 0.0
+        self._persist = persist
+        self._tell_all = tell_all
+        self._switched = switched
+        self._note = note
+        self._watch()
+
+    @property
+    def machine(self) -> Switchover:
+        return self.switching.machine
+
+    def configure(self, settings: AppSettings) -> None:
+        """New settings after a reload."""
+        self.settings = settings
+        self._watch()
+
+    def slot(self, name: str, configured: SlotSettings | None = None) -> orders.SlotState:
+        """The slot as it is now: configured (here, or by `configured`), changed through the admin API, probed."""
+        record = self.records.get(name, SlotRecord())
+        configured = configured or self.settings.slots[name]
+        backends = record.backends if record.backends is not None else configured.backends
+        return orders.SlotState(
+            backends={address: self.prober.up(name, address) for address in backends},
+            static_root=record.static_root if record.static_root is not None else configured.static_root,
+            release=record.release,
+        )
+
+    def slots(self) -> dict[str, orders.SlotState]:
+        return {name: self.slot(name) for name in self.settings.slots}
+
+    async def switch(self, *, to: str, hold: float, drain: float, force: bool) -> SwitchReport:
+        """Raises AdminError: 422 when the slot has no healthy backend, and as Switching.switch."""
+        if not force:
+            why = await self.prober.slot_works(to)
+            if why is not None:
+                raise AdminError(422, f"slot {to} has no healthy backend ({why}); force switches all the same")
+        old = self.machine.active
+        try:
+            report = await self.switching.switch(to=to, hold=hold, drain=drain)
+        except AdminError as error:
+            self.refused += 1
+            self._note("switch", f"{old} stays active: {error}")
+            raise
+        if report.from_slot != report.to:
+            self.switches += 1
+            self._count_hold(report.hold_ms)
+            left = f"{len(report.cut)} exchanges cut" if report.cut else "exchanges left"
+            self._note(
+                "drain",
+                f"{old} {'is drained' if report.drained else f'is not drained: {left}'} "
+                f"after {report.drain_ms:.0f} ms; the hold was {report.hold_ms:.1f} ms, {report.held} requests waited",
+            )
+        return report
+
+    async def update_slot(self, name: str, update: SlotUpdate) -> None:
+        """Makes the change durable, then tells the workers. Raises AdminError 422 when it can't be, StateError."""
+        self._check_update(name, update)
+        changed = {key: getattr(update, key) for key in update.model_fields_set}
+
+        def change(record: AppRecord) -> AppRecord:
+            slot = record.slots.get(name, SlotRecord()).model_copy(update=changed)
+            return record.model_copy(update={"slots": {**record.slots, name: slot}})
+
+        await self._persist(change)
+        self.records[name] = self.records.get(name, SlotRecord()).model_copy(update=changed)
+        self._watch()
+        self._tell_all(orders.SlotChanged(app=self.name, slot=name, state=self.slot(name)))
+
+    def _check_update(self, name: str, update: SlotUpdate) -> None:
+        if name not in self.settings.slots:
+            raise AdminError(404, f"app {self.name} has no slot {name}; it has {', '.join(self.settings.slots)}")
+        if "backends" in update.model_fields_set and update.backends is not None:
+            if not update.backends:
+                raise AdminError(422, "backends: at least one address is needed")
+            for other, state in self.slots().items():
+                taken = set(state.backends) & set(update.backends)
+                if other != name and taken:
+                    raise AdminError(422, f"backends: {min(taken)} is of slot {other}")
+
+    def _watch(self) -> None:
+        self.prober.watch(self.settings.health, {name: list(slot.backends) for name, slot in self.slots().items()})
+
+    def _health_changed(self, slot: str, address: str, health: BackendHealth) -> None:
+        self._tell_all(orders.HealthChanged(app=self.name, slot=slot, backend=address, up=health.up))
+        why = f": {health.last_error}" if health.last_error else ""
+        self._note("health", f"{slot} {address} is {'up' if health.up else 'down'}{why}")
+
+    async def _persist_active(self, active: str, epoch: int) -> None:
+        await self._persist(lambda record: record.model_copy(update={"active": active, "epoch": epoch}))
+        self._switched(self.name)
+        self._note("switch", f"{self.machine.active} -> {active} (switch {epoch})")
+
+    def _count_hold(self, hold_ms: float) -> None:
+        self.hold_sum_ms += hold_ms
+        bucket = next((index for index, bound in enumerate(BUCKETS_MS) if hold_ms <= bound), len(BUCKETS_MS))
+        self.hold_hist[bucket] += 1
+
+    async def close(self) -> None:
+        self.switching.close()
+        await self.prober.close()
+
+    def __repr__(self) -> str:
+        return f"<AppControl {self.switching!r}>"

@@ -1,0 +1,41 @@
+"""The state in memory and on disk: changed one at a time, and in memory only when it is durable."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from proxy.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from proxy.control.state import AppRecord, State, StateStore
+
+
+class StateKeeper:
+    def __init__(self, store: StateStore, state: State) -> None:
+        self.store = store
+        self.state = state
+        self._lock = asyncio.Lock()
+
+    async def change_app(self, name: str, change: Callable[[AppRecord], AppRecord]) -> None:
+        """Returns when the app's new record is durable. Raises StateError; then the old one still counts."""
+        await self.change(lambda state: state.with_app(name, change(state.apps[name])))
+
+    async def change(self, change: Callable[[State], State]) -> None:
+        """As `change_app`, for all of the state."""
+        async with self._lock:
+            new = change(self.state)
+            try:
+                await asyncio.to_thread(self.store.save, new)
+            except StateError:
+                # The new file may already be in its place, with only the directory's fsync missing.
+                with suppress(StateError):
+                    await asyncio.to_thread(self.store.save, self.state)
+                raise
+            self.state = new
+
+    def __repr__(self) -> str:
+        return f"<StateKeeper {self.store!r} apps={sorted(self.state.apps)}>"

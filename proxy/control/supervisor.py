@@ -1,0 +1,331 @@
+"""The process that decides: it owns listeners, state and workers, and does what the admin API asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from proxy.config_file import load
+from proxy.control.app_control import AppControl
+from proxy.control.counters import Counters
+from proxy.control.fleet import Fleet
+from proxy.control.listeners import Listeners
+from proxy.control.questions import Questions
+from proxy.control.state import for_settings
+from proxy.control.status import app_status, status
+from proxy.control.worker_process import COMMAND, WorkerError
+from proxy.core import orders
+from proxy.errors import AdminError, ConfigurationError, OperatorError, RefusedError
+from proxy.wire import Inflight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from proxy.control.events import EventBus
+    from proxy.control.keeper import StateKeeper
+    from proxy.control.state import AppRecord
+    from proxy.control.worker_process import WorkerProcess
+    from proxy.settings import Settings
+    from proxy.wire import AppStatus, ReleaseProgress, SlotUpdate, Status, SwitchReport, SwitchRequest
+
+ANSWER_SECONDS: Final = 1.0
+APPLY_SECONDS: Final = 30.0
+MAX_INFLIGHT: Final = 1000
+COUNT_INTERVAL: Final = 5.0
+_RESTART_KEYS: Final = ("admin", "state_dir")
+
+
+class Supervisor:
+    """Made inside a running loop. `clock`: Unix time. `command` starts a worker."""
+
+    def __init__(
+        self,
+        config: str,
+        settings: Settings,
+        keeper: StateKeeper,
+        bus: EventBus,
+        *,
+        clock: Callable[[], float],
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self.config = config
+        self.settings = settings
+        self.bus = bus
+        self.clock = clock
+        self.started = clock()
+        self.stopping = False
+        self.reloads = 0
+        self.counters = Counters()
+        self.fleet = Fleet(self, clock, command)
+        self.apps: dict[str, AppControl] = {}
+        self._keeper = keeper
+        self._listeners = Listeners({})
+        self._questions = Questions()
+        self._reloading = asyncio.Lock()
+        self._counting: asyncio.Task[None] | None = None
+
+    # --- life --------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Opens the listeners and starts the workers. Raises OperatorError; then nothing is left running."""
+        count = worker_count(self.settings)
+        await self._keeper.change(lambda state: for_settings(state, self.settings, str(self._keeper.store.path)))
+        self._listeners = Listeners.open(self.settings.endpoints, count)
+        self._set_apps(self.settings)
+        try:
+            await self.fleet.launch(self.settings, self._listeners, count, commit=lambda: None)
+        except WorkerError as error:
+            await self.stop(0.0)
+            raise RefusedError(f"the workers did not start: {error}") from error
+        self._counting = asyncio.create_task(self._count())
+        self.bus.publish("worker", f"{count} workers serve {', '.join(self.settings.listen)}")
+
+    async def stop(self, grace: float) -> None:
+        """Lets the workers end what they have, for at most `grace` seconds; returns when all is gone."""
+        self.stopping = True
+        if self._counting is not None:
+            self._counting.cancel()
+        await self.fleet.stop(grace)
+        self._listeners.close()
+        for app in self.apps.values():
+            await app.close()
+        self.bus.close()
+
+    async def reload(self) -> str:
+        """Reads the configuration again and replaces all workers. Returns what was done.
+
+        Raises OperatorError when the configuration is wrong or a worker does not come up with it; AdminError 409
+        or 503 when this is not the time. Then nothing has changed.
+        """
+        if self._reloading.locked():
+            raise AdminError(409, "a reload is under way")
+        async with self._reloading:
+            self._check_calm()
+            try:
+                settings = await asyncio.to_thread(load, self.config)
+                _check_unchanged(self.settings, settings)
+                await self._launch(settings)
+            except (OperatorError, WorkerError) as error:
+                self.bus.publish("reload", f"not reloaded: {error}")
+                if isinstance(error, WorkerError):
+                    raise RefusedError(f"the new workers did not start: {error}", "nothing has changed") from error
+                raise
+            self.reloads += 1
+            message = (
+                f"reloaded {self.config}; {len(self.fleet.current)} new workers serve {', '.join(settings.listen)}"
+            )
+            self.bus.publish("reload", message)
+            return message
+
+    def _check_calm(self) -> None:
+        if self.stopping:
+            raise AdminError(503, "the proxy stops")
+        for app in self.apps.values():
+            if app.machine.switching:
+                raise AdminError(409, f"app {app.name} is being switched")
+
+    async def _launch(self, settings: Settings) -> None:
+        count = worker_count(settings)
+        path = str(self._keeper.store.path)
+        for_settings(self._keeper.state, settings, path)
+        old = self._listeners
+        fresh = Listeners.open(settings.endpoints, count, old)
+        before = set(self.apps)
+        try:
+            await self._keeper.change(lambda state: for_settings(state, settings, path))
+            self._set_apps(settings, keep=True)
+            await self.fleet.launch(settings, fresh, count, commit=lambda: self._commit(settings, fresh))
+        except BaseException:
+            fresh.close(keep=old)
+            for name in set(self.apps) - before:
+                await self.apps.pop(name).close()
+            raise
+        old.close(keep=fresh)
+        for name in set(self.apps) - set(settings.apps):
+            await self.apps.pop(name).close()
+
+    def _commit(self, settings: Settings, listeners: Listeners) -> None:
+        self.settings = settings
+        self._listeners = listeners
+        for name, app in settings.apps.items():
+            self.apps[name].configure(app)
+
+    def _set_apps(self, settings: Settings, *, keep: bool = False) -> None:
+        for name in settings.apps:
+            if not (keep and name in self.apps):
+                self.apps[name] = self._app(name, settings)
+
+    def _app(self, name: str, settings: Settings) -> AppControl:
+        async def persist(change: Callable[[AppRecord], AppRecord]) -> None:
+            await self._keeper.change_app(name, change)
+
+        return AppControl(
+            name,
+            settings.apps[name],
+            self._keeper.state.apps[name],
+            clock=self.clock,
+            send=self._send,
+            kill=self._kill,
+            persist=persist,
+            tell_all=self._tell_all,
+            switched=self.counters.mark_switch,
+            note=lambda kind, message: self.bus.publish(kind, message, name),
+        )
+
+    # --- for the fleet -----------------------------------------------------------------------------------------
+
+    def start_order(self, worker: WorkerProcess) -> orders.Start:
+        apps = {}
+        for name, app in worker.settings.apps.items():
+            control = self.apps[name]
+            apps[name] = {slot: control.slot(slot, app.slots[slot]) for slot in app.slots}
+        return orders.Start(worker=worker.number, settings=worker.settings.model_dump_json(), apps=apps)
+
+    async def admit(self, worker: WorkerProcess) -> None:
+        """Waits until no switch is undecided, so that the worker begins with the outcome."""
+        controls = [self.apps[name] for name in worker.settings.apps]
+        while not all(control.machine.decided for control in controls):
+            for control in controls:
+                await control.switching.decided()
+        if worker.state == "prepared":
+            apps = {control.name: control.machine.join(worker.number) for control in controls}
+            worker.send(orders.Serve(apps=apps))
+
+    def worker_event(self, worker: WorkerProcess, event: orders.Event) -> None:
+        match event:
+            case orders.StatsReply():
+                self.counters.update(worker.number, event.snapshot)
+                self._questions.answered(worker.number, event)
+            case orders.InflightReply():
+                self._questions.answered(worker.number, event)
+            case orders.Stopped():
+                self.counters.update(worker.number, event.snapshot)
+            case orders.HoldAck() | orders.SwitchAck() | orders.SessionsEnded() | orders.Drained() | orders.CutReport():
+                app = self.apps.get(event.app)
+                if app is not None:
+                    app.switching.worker_event(worker.number, event)
+
+    def worker_lost(self, worker: WorkerProcess) -> None:
+        self.counters.retire(worker.number)
+        self._questions.lost(worker.number)
+        for app in self.apps.values():
+            app.switching.lost(worker.number)
+
+    def note(self, message: str) -> None:
+        self.bus.publish("worker", message)
+
+    def _send(self, number: int, order: orders.Order) -> None:
+        worker = self.fleet.workers.get(number)
+        if worker is not None:
+            worker.send(order)
+
+    def _kill(self, number: int, reason: str) -> None:
+        worker = self.fleet.workers.get(number)
+        if worker is not None:
+            worker.kill(reason)
+
+    def _tell_all(self, order: orders.HealthChanged | orders.SlotChanged) -> None:
+        for worker in self.fleet.workers.values():
+            app = worker.settings.apps.get(order.app)
+            if app is not None and order.slot in app.slots:
+                worker.send(order)
+
+    # --- for the admin API -------------------------------------------------------------------------------------
+
+    def app(self, name: str) -> AppControl:
+        """Raises AdminError 404."""
+        app = self.apps.get(name)
+        if app is None:
+            raise AdminError(404, f"there is no app {name}; there is {', '.join(self.apps)}")
+        return app
+
+    async def collect(self, within: float = ANSWER_SECONDS) -> dict[str, Any]:
+        """All workers' counters, as new as can be had within `within` seconds."""
+        await self._questions.ask(self._serving(), lambda number: orders.StatsRequest(id=number), within)
+        return self.counters.totals()
+
+    async def status(self) -> Status:
+        return status(self, await self.collect())
+
+    async def app_status(self, name: str) -> AppStatus:
+        app = self.app(name)
+        return app_status(app, self.counters, await self.collect())
+
+    async def inflight(self, name: str) -> Inflight:
+        """At most MAX_INFLIGHT exchanges, the oldest first."""
+        self.app(name)
+        answers = await self._questions.ask(
+            self._serving(),
+            lambda number: orders.InflightRequest(id=number, app=name, limit=MAX_INFLIGHT),
+            ANSWER_SECONDS,
+        )
+        replies = [answer for answer in answers.values() if isinstance(answer, orders.InflightReply)]
+        exchanges = sorted(
+            (exchange for reply in replies for exchange in reply.exchanges),
+            key=lambda exchange: exchange.age_ms,
+            reverse=True,
+        )
+        truncated = len(exchanges) > MAX_INFLIGHT or any(reply.truncated for reply in replies)
+        return Inflight(exchanges=tuple(exchanges[:MAX_INFLIGHT]), truncated=truncated)
+
+    async def switch(self, name: str, request: SwitchRequest) -> SwitchReport:
+        """Raises AdminError: see the admin API's document."""
+        app = self.app(name)
+        if self.stopping:
+            raise AdminError(503, "the proxy stops")
+        if request.to not in app.settings.slots:
+            raise AdminError(422, f"app {name} has no slot {request.to}; it has {', '.join(app.settings.slots)}")
+        if request.expect_active not in (None, app.machine.active):
+            raise AdminError(409, f"slot {app.machine.active} is active, not {request.expect_active}")
+        for worker in self.fleet.workers.values():
+            known = worker.settings.apps.get(name)
+            if known is not None and request.to not in known.slots:
+                raise AdminError(
+                    503, f"worker {worker.number} still ends requests of the last configuration, without {request.to}"
+                )
+        await self.collect()
+        return await app.switch(to=request.to, hold=request.hold, drain=request.drain, force=request.force)
+
+    async def update_slot(self, name: str, slot: str, update: SlotUpdate) -> AppStatus:
+        """Returns when every worker has done it, or APPLY_SECONDS are over."""
+        app = self.app(name)
+        root = update.static_root
+        if root is not None and not await asyncio.to_thread(Path(root).is_dir):
+            raise AdminError(422, f"static_root: {root} is no directory")
+        await app.update_slot(slot, update)
+        return app_status(app, self.counters, await self.collect(APPLY_SECONDS))
+
+    def set_release(self, name: str, progress: ReleaseProgress) -> None:
+        """Shown in the status; each change of a step is an event."""
+        app = self.app(name)
+        app.release = progress
+        running = [step.name for step in progress.steps if step.state == "running"]
+        what = progress.message or (f"step {running[0]}" if running else "")
+        self.bus.publish("release", f"{progress.release} {progress.state}{': ' if what else ''}{what}", name)
+
+    def _serving(self) -> list[WorkerProcess]:
+        return [worker for worker in self.fleet.workers.values() if worker.state in ("ready", "draining")]
+
+    async def _count(self) -> None:
+        # A tick, as a worker that is killed can't send its last counters.
+        while True:
+            await asyncio.sleep(COUNT_INTERVAL)
+            await self.collect()
+
+    def __repr__(self) -> str:
+        return f"<Supervisor {self.fleet!r} apps={list(self.apps)}>"
+
+
+def worker_count(settings: Settings) -> int:
+    """As configured, or one for each core that this process may use."""
+    return settings.workers or len(os.sched_getaffinity(0))
+
+
+def _check_unchanged(old: Settings, new: Settings) -> None:
+    for key in _RESTART_KEYS:
+        if getattr(old, key) != getattr(new, key):
+            raise ConfigurationError(
+                f"{key} can't be changed by a reload", "set it back, or stop the proxy and start it again"
+            )

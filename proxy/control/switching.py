@@ -1,0 +1,127 @@
+"""Does what proxy.core.switchover decides for one app: orders, state file, deadlines, answers to the callers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from proxy.core import orders
+from proxy.core.switchover import Action, Persist, Refused, Replace, Reported, Send, SwitchBusyError, Switchover
+from proxy.errors import AdminError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from proxy.wire import SwitchReport
+
+
+class Switching:
+    """`send`, `kill`: to a worker, by number. `persist(active, epoch)` returns when that is durable."""
+
+    def __init__(
+        self,
+        machine: Switchover,
+        *,
+        send: Callable[[int, orders.Order], None],
+        kill: Callable[[int, str], None],
+        persist: Callable[[str, int], Awaitable[None]],
+    ) -> None:
+        self.machine = machine
+        self._send = send
+        self._kill = kill
+        self._persist = persist
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._answers: dict[int, asyncio.Future[SwitchReport]] = {}
+        self._decided = asyncio.Event()
+        self._decided.set()
+        self._writing: asyncio.Task[None] | None = None
+
+    async def switch(self, *, to: str, hold: float, drain: float) -> SwitchReport:
+        """Returns when the old slot is drained, or the drain is over. It goes on when the caller goes away.
+
+        Raises AdminError: 409 while another switch is under way, 503 when nothing was switched.
+        """
+        try:
+            number, actions = self.machine.begin(self._loop.time(), to=to, hold=hold, drain=drain)
+        except SwitchBusyError as error:
+            raise AdminError(409, str(error)) from error
+        answer: asyncio.Future[SwitchReport] = self._loop.create_future()
+        self._answers[number] = answer
+        self._do(actions)
+        return await asyncio.shield(answer)
+
+    async def decided(self) -> None:
+        """Returns when a worker may join."""
+        await self._decided.wait()
+
+    def worker_event(self, worker: int, event: orders.Event) -> None:
+        """An event of this app."""
+        now = self._loop.time()
+        match event:
+            case orders.HoldAck():
+                self._do(self.machine.hold_ack(now, worker, event))
+            case orders.SwitchAck():
+                self._do(self.machine.switch_ack(now, worker, event))
+            case orders.SessionsEnded():
+                self._do(self.machine.sessions_ended(worker, event))
+            case orders.Drained():
+                self._do(self.machine.drained(now, worker, event))
+            case orders.CutReport():
+                self.machine.cut_report(event)
+
+    def lost(self, worker: int) -> None:
+        self._do(self.machine.lost(self._loop.time(), worker))
+
+    def _do(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Send(worker, order):
+                    self._send(worker, order)
+                case Replace(worker, reason):
+                    self._kill(worker, reason)
+                case Persist():
+                    self._writing = asyncio.create_task(self._write(action))
+                case Reported(attempt, report):
+                    self._answers.pop(attempt).set_result(report)
+                case Refused(attempt, reason):
+                    # Nobody may be waiting any more; an exception that nobody takes would be reported as lost.
+                    answer = self._answers.pop(attempt)
+                    answer.set_exception(AdminError(503, f"not switched: {reason}"))
+                    answer.exception()
+        if self.machine.decided:
+            self._decided.set()
+        else:
+            self._decided.clear()
+        self._set_timer()
+
+    async def _write(self, action: Persist) -> None:
+        try:
+            await self._persist(action.active, action.epoch)
+        except StateError as error:
+            self._do(self.machine.persist_failed(action.attempt, str(error)))
+        else:
+            self._do(self.machine.persisted(self._loop.time(), action.attempt))
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self.machine.deadline
+        self._timer = None if deadline is None else self._loop.call_at(deadline, self._expired)
+
+    def _expired(self) -> None:
+        # The loop's timers may run a clock's grain early; the deadline has come all the same.
+        deadline = self.machine.deadline
+        self._do(self.machine.expired(max(self._loop.time(), deadline if deadline is not None else 0.0)))
+
+    def close(self) -> None:
+        """Ends the timer, and the callers' waiting."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for answer in self._answers.values():
+            answer.set_exception(AdminError(503, "the proxy stops"))
+            answer.exception()
+        self._answers.clear()
+
+    def __repr__(self) -> str:
+        return f"<Switching {self.machine!r} waiting={len(self._answers)}>"

@@ -1,0 +1,21 @@
+"""The command line of a worker, as the supervisor writes it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def worker_command(arguments: Sequence[str]) -> int:
+    """`--channel FD --listen FD,FD,…` -> the worker's exit code."""
+    parser = argparse.ArgumentParser(prog="proxy _worker")
+    parser.add_argument("--channel", type=int, required=True)
+    parser.add_argument("--listen", required=True)
+    parsed = parser.parse_args(arguments)
+
+    from proxy.net.worker import main
+
+    return main(parsed.channel, [int(descriptor) for descriptor in parsed.listen.split(",")])
