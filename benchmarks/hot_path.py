@@ -23,7 +23,7 @@ import click
 
 from benchmarks import flame, machine, servers, stacks, works
 from benchmarks.command import PUBLISHED, prepare_process, report_errors
-from benchmarks.measure import generator, wrk
+from benchmarks.measure import Bounds, downloader, generator, wrk
 from benchmarks.model import OURS, Kind, Source, Work
 from benchmarks.processes import Backend, Cores, Running, find_tools, make_site, started
 from benchmarks.procfs import PROC, TICKS, parse_stat
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SAMPLES_A_SECOND = 250
+ENDLESS = 1000.0
 STRACE_SECONDS = 3
 STRACE_LINE = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$", re.MULTILINE)
 
@@ -84,8 +85,8 @@ def sample(pid: int, seconds: int, directory: Path) -> list[stacks.Stack]:
 
 
 def count_calls(pid: int, backend: Backend, work: Work, directory: Path) -> dict[str, float]:
-    """System calls a request; empty without strace, and for static files, whose requests the backend can't count."""
-    if shutil.which("strace") is None or work.source is Source.STATIC:
+    """System calls a request; empty without strace, and where the backend can't count the requests."""
+    if shutil.which("strace") is None or work.source is Source.STATIC or work.kind is not Kind.REQUESTS:
         return {}
     output = directory / "strace"
     before = backend.counters()[1]
@@ -106,7 +107,9 @@ def profile(work: Work, seconds: int, cores: Cores, directory: Path) -> Profile:
         backing.wait_ready("/1k.bin")
         running = stack.enter_context(started(server, directory, site, 1, cores.server))
         running.wait_ready("/1k.bin")
-        argv = wrk(work, server.port, seconds + STRACE_SECONDS + 60)
+        longest = seconds + STRACE_SECONDS + 60
+        many = Bounds(longest, ENDLESS)
+        argv = wrk(work, server.port, longest) if work.kind is Kind.REQUESTS else downloader(work, server.port, many)
         stack.enter_context(generator(argv, cores.load))
         time.sleep(2)
         pid = worker_pid(running)
@@ -180,8 +183,8 @@ def to_markdown(found: Profile, where: machine.Machine, made: datetime, picture:
 def main(name: str, seconds: int, out: Path) -> None:
     """Profiles one worker under the work NAME (see scripts/bench --list) by function."""
     (work,) = works.choose((name,))
-    if work.kind is not Kind.REQUESTS:
-        raise BenchError(f"{name} is not a work of many requests", "choose proxied-1k or static-10k")
+    if work.kind is Kind.IDLE:
+        raise BenchError("an idle connection costs no time", "choose another work, such as proxied-1k")
     find_tools(("nginx", "wrk", "taskset", "setpriv"))
     cores = Cores.split(tuple(sorted(os.sched_getaffinity(0))))
     made, where = datetime.now(UTC), machine.read()
