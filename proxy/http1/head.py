@@ -439,7 +439,7 @@ def _parse_response(data: bytes, max_bytes: int) -> ResponseHead | None:
             if status >= 200 and status != 204:
                 if _plainly_set(block, field):
                     continue
-                plain_length = b"Content-Length: %d\r\n" % length
+                plain_length = b"Content-Length: %b\r\n" % value
         elif name == b"transfer-encoding":
             if chunked or not minor or field[2].lower() != b"chunked":
                 raise ResponseError("the response's Transfer-Encoding is not valid")
