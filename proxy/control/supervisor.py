@@ -73,7 +73,7 @@ class Supervisor:
         count = worker_count(self.settings)
         await self._keeper.change(lambda state: for_settings(state, self.settings, str(self._keeper.store.path)))
         self._listeners = Listeners.open(self.settings.endpoints, count)
-        self._set_apps(self.settings)
+        self.set_apps(self.settings)
         try:
             await self.fleet.launch(self.settings, self._listeners, count, commit=lambda: None)
         except WorkerError as error:
@@ -135,7 +135,7 @@ class Supervisor:
         before = set(self.apps)
         try:
             await self._keeper.change(lambda state: for_settings(state, settings, path))
-            self._set_apps(settings, keep=True)
+            self.set_apps(settings, keep=True)
             await self.fleet.launch(settings, fresh, count, commit=lambda: self._commit(settings, fresh))
         except BaseException:
             fresh.close(keep=old)
@@ -152,7 +152,8 @@ class Supervisor:
         for name, app in settings.apps.items():
             self.apps[name].configure(app)
 
-    def _set_apps(self, settings: Settings, *, keep: bool = False) -> None:
+    def set_apps(self, settings: Settings, *, keep: bool = False) -> None:
+        """Makes the apps of the settings; those that are there already stay as they are when `keep`."""
         for name in settings.apps:
             if not (keep and name in self.apps):
                 self.apps[name] = self._app(name, settings)
