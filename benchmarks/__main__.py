@@ -58,6 +58,7 @@ def write(result: report.Report, directory: Path) -> None:
 @click.option("--peer", multiple=True, metavar="NAME", help="Only this server (may be repeated).")
 @click.option("--rounds", type=click.IntRange(1, 50), help="Rounds to take medians of.")
 @click.option("--seconds", type=click.IntRange(1, 600), help="How long a measurement lasts.")
+@click.option("--tries", type=click.IntRange(1, 20), default=3, help="Tries when other processes disturb.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where to write the results.")
 @click.option("--list", "listing", is_flag=True, help="Name the works and the servers.")
 def main(
@@ -66,6 +67,7 @@ def main(
     peer: tuple[str, ...],
     rounds: int | None,
     seconds: int | None,
+    tries: int,
     out: Path | None,
     listing: bool,
 ) -> None:
@@ -85,7 +87,8 @@ def main(
     default_rounds, default_bounds = QUICK if quick else FULL
     bounds = Bounds(seconds or default_bounds.seconds, default_bounds.share)
     cores = Cores.split(tuple(sorted(os.sched_getaffinity(0))))
-    plan = Plan(works.choose(only), servers.choose(peer), rounds or default_rounds, bounds, cores)
+    most_tries = 1 if quick else tries
+    plan = Plan(works.choose(only), servers.choose(peer), rounds or default_rounds, bounds, cores, most_tries)
     partial = quick or only or peer
     find_tools(("nginx", "haproxy", "caddy", "wrk", "taskset", "setpriv"))
     run(plan, out or (UNPUBLISHED if partial else PUBLISHED))

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 REQUESTS = 1_000_000
-WRK_SECONDS = 30
+WRK_SECONDS = 10
+WARM_SECONDS = 3
 LONGEST = 600.0
 SAMPLE_SECONDS = 0.5
 GIANT = "1g.bin"
@@ -85,15 +86,15 @@ def observe(title: str, running: Running, load: Callable[[], str]) -> Leg:
     return Leg(title, done, seconds, before.rss, after.peak_rss, after.rss, tuple(series))
 
 
-def small_requests(running: Running, backend: Backend, cores: Cores, wanted: int) -> str:
-    """wrk, again and again, until the backend has served `wanted` requests or ten minutes are over."""
+def small_requests(running: Running, backend: Backend, cores: Cores, wanted: int, seconds: int) -> str:
+    """wrk, `seconds` at a time, until the backend has served `wanted` requests or ten minutes are over."""
     (work,) = works.choose(("proxied-1k",))
     first = backend.counters()[1]
     deadline = time.monotonic() + LONGEST
     errors = 0
     while (served := backend.counters()[1] - first) < wanted and time.monotonic() < deadline:
-        with generator(wrk(work, running.server.port, WRK_SECONDS), cores.load) as process:
-            errors += finish(process, WRK_SECONDS + GRACE_SECONDS).errors
+        with generator(wrk(work, running.server.port, seconds), cores.load) as process:
+            errors += finish(process, seconds + GRACE_SECONDS).errors
     if served < wanted or errors:
         raise BenchError(f"{served:,} of {wanted:,} requests were served, {errors} failed")
     return f"{served:,} requests"
@@ -127,9 +128,9 @@ def measure(cores: Cores, directory: Path, requests: int) -> list[Leg]:
         backend.running.wait_ready("/1k.bin")
         running = stack.enter_context(started(server, directory, site, 1, cores.server))
         running.wait_ready("/1k.bin")
-        small_requests(running, backend, cores, 20 * KB)
+        small_requests(running, backend, cores, 1, WARM_SECONDS)
         load = f"{requests:,} requests of 1 KB"
-        legs.append(observe(load, running, lambda: small_requests(running, backend, cores, requests)))
+        legs.append(observe(load, running, lambda: small_requests(running, backend, cores, requests, WRK_SECONDS)))
         # Made only now, so that no server hashes it as a static file.
         with (site / GIANT).open("wb") as file:
             file.truncate(GB)

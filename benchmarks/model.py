@@ -7,6 +7,8 @@ from enum import Enum
 from statistics import median
 
 OURS = "switchyard"
+QUIET = 0.15
+"""The most CPU time of other processes, in cores, with which a measurement counts as undisturbed."""
 
 
 class Kind(Enum):

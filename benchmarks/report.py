@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.model import Kind, Measurement, Source, Summary, Work
+from benchmarks.model import QUIET, Kind, Measurement, Source, Summary, Work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from benchmarks.targets import Verdict
 
 ALIGN_RIGHT = "---:"
-QUIET = 0.15
 
 
 @dataclass(frozen=True, slots=True)
