@@ -10,8 +10,6 @@ from proxy.http1.body import BodyError, ChunkedBody
 from proxy.http1.head import HeadBuffer, ResponseError, ResponseHead, parse_response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from proxy.core.backends import Backend
 
 MAX_RESPONSE_HEAD: Final = 64 * 1024
@@ -37,6 +35,12 @@ class ConnectTimeoutError(ConnectError):
     """The connection was not made in time."""
 
     status = 504
+
+
+class GoneError(ConnectError):
+    """The connection was made and ended again, or was spoken on, before anything was sent."""
+
+    status = 502
 
 
 class ClosedEarlyError(BackendError):
@@ -203,15 +207,21 @@ class Upstream(asyncio.Protocol):
         if self._state == _TUNNEL and self._sink is not None:
             self._sink.backend_eof()
             return True  # the tunnel's other direction may still be open
+        # Not left to connection_lost, which waits until the backend has read all that was written.
+        self.pool.discard(self)
+        self._stream_ended(None)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.pool.discard(self)
+        self._stream_ended(exc)
+
+    def _stream_ended(self, error: Exception | None) -> None:
+        """No more bytes will come; `error` is None when the backend said so."""
         sink = self._sink
         if sink is None:
             self._state = _CLOSED
-            return
-        if self._state == _UNTIL_CLOSE and exc is None:
+        elif self._state == _UNTIL_CLOSE and error is None:
             self._keep_alive = False
             self._ended(sink)
         elif self._state == _TUNNEL:
@@ -265,7 +275,8 @@ class Upstream(asyncio.Protocol):
 
     def _final_head(self, sink: ResponseSink, head: ResponseHead, rest: bytes) -> None:
         self._keep_alive = head.keep_alive
-        self.pool.backend.answered()
+        if self.pool.backend.troubled:
+            self.pool.backend.answered()
         length = head.length
         # RFC 9112 section 6.3: these have no body, whatever their fields say.
         if sink.method == b"HEAD" or head.status == 204 or head.status == 304 or length == 0:
@@ -329,13 +340,13 @@ class Upstream(asyncio.Protocol):
 class Pool:
     """The connections to one backend. Idle ones are taken last in, first out, so that a lull lets the others age."""
 
-    __slots__ = ("_idle", "_loop", "_now", "_retired", "backend", "connect_timeout", "known_heads", "max_idle_age")
+    __slots__ = ("_idle", "_loop", "_retired", "_time", "backend", "connect_timeout", "known_heads", "max_idle_age")
 
     def __init__(
         self,
         backend: Backend,
         loop: asyncio.AbstractEventLoop,
-        now: Callable[[], float],
+        now: float,
         *,
         connect_timeout: float,
         max_idle_age: float,
@@ -344,7 +355,7 @@ class Pool:
         self.connect_timeout = connect_timeout
         self.max_idle_age = max_idle_age
         self._loop = loop
-        self._now = now
+        self._time = now  # of the last look: near enough for an age
         self.known_heads: dict[bytes, ResponseHead] = {}
         self._idle: list[Upstream] = []
         self._retired = False
@@ -368,7 +379,7 @@ class Pool:
         if self._retired:
             upstream.close()
             return
-        upstream.idle_since = self._now()
+        upstream.idle_since = self._time
         self._idle.append(upstream)
 
     def discard(self, upstream: Upstream) -> None:
@@ -377,7 +388,7 @@ class Pool:
             self._idle.remove(upstream)
 
     async def connect(self) -> Upstream:
-        """A new connection. Raises ConnectError or ConnectTimeoutError."""
+        """A new connection. Raises ConnectError, or one of its kind."""
         host, _, port = self.backend.address.rpartition(":")
         try:
             async with asyncio.timeout(self.connect_timeout):
@@ -386,6 +397,8 @@ class Pool:
             raise ConnectTimeoutError("the application does not accept connections in time") from None
         except OSError as error:
             raise ConnectError("the application does not accept connections") from error
+        if upstream.transport.is_closing():
+            raise GoneError("the application closed the connection at once")
         return upstream
 
     def close_idle(self) -> None:
@@ -401,6 +414,7 @@ class Pool:
 
     def close_aged(self, now: float) -> None:
         """Closes what has been idle for too long: the backend must never be the one to close first."""
+        self._time = now
         limit = now - self.max_idle_age
         aged = [upstream for upstream in self._idle if upstream.idle_since < limit]
         for upstream in aged:

@@ -165,6 +165,13 @@ class Peer:
         self.wire.output.clear()
         return data
 
+    def flood(self, size: int) -> None:
+        """Sends so many bytes in packets as large as a loop reads them, as long as the proxy takes them."""
+        for sent in range(0, size, 65536):
+            self.wire.incoming.append(b"x" * min(65536, size - sent))
+        self.wire.deliver()
+        self.site.settle()
+
     def stop_reading(self) -> None:
         self.wire.peer_reads = False
 
@@ -189,6 +196,8 @@ class BackendScript:
         self.address = address
         self.refuses = False
         self.hangs = False
+        self.resets = False  # as soon as it has accepted
+        self.greeting = b""  # what it says before it is asked
         self.connections: list[Peer] = []
 
     def __repr__(self) -> str:
@@ -221,6 +230,10 @@ class BackendScript:
         wire.protocol = factory()
         self.connections.append(Peer(self.site, wire))
         wire.protocol.connection_made(wire)
+        if self.greeting:
+            wire.protocol.data_received(self.greeting)
+        if self.resets:
+            wire.lose(ConnectionResetError(104, "Connection reset by peer"))
         await asyncio.sleep(0)
         return wire, wire.protocol
 
@@ -312,9 +325,20 @@ class Site:
 
     def finish(self) -> list[str]:
         """Ends all clients and checks that nothing is left; returns the lines of the access log."""
-        if self._finished is not None:
-            return self._finished
-        self._finished = []
+        if self._finished is None:
+            self._finished = []
+            try:
+                self._finished = self._finish()
+            finally:
+                self._log.close()
+                self.server.abort()
+                for task in asyncio.all_tasks(self.loop):
+                    task.cancel()
+                self.settle()
+                self.loop.close()
+        return self._finished
+
+    def _finish(self) -> list[str]:
         for client in self.clients:
             if not client.wire.lost:
                 client >> RESET
@@ -329,9 +353,6 @@ class Site:
         snapshot = self.server.snapshot()
         counted = sum(snapshot["own"].values()) + sum(self.stats(slot)["requests"] for slot in self.app.gate.slots)
         assert snapshot["requests"] == counted == len(lines), "each request is counted once and logged once"
-        self.server.abort()
-        self.loop.close()
-        self._finished = lines
         return lines
 
     def _check_tickets(self) -> None:
