@@ -171,7 +171,7 @@ class ProxyProcess:
     async def until_shop(self, condition: Callable[[AppStatus], bool]) -> None:
         """Returns when the app is so."""
         async with asyncio.timeout(30):
-            while not condition(await self.shop()):
+            while not condition(await self.shop()):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
     async def switch(self, to: str, **more: Any) -> tuple[int, Any]:
