@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.errors import RequestError
-from proxy.http1.grammar import CHUNK_LINE, FIELD_BLOCK, FIELD_LINE, HOPELESS
+from proxy.http1.grammar import CHUNK_LINE, FIELD_BLOCK, FIELD_LINE, PLAUSIBLE
 
 MAX_CHUNK_LINE: Final = 1024
 MAX_CHUNK: Final = 2**60
@@ -42,13 +42,14 @@ class ChunkedBody:
     are left out; with `decode` only the payload. A chunk line or trailer is returned only once it is whole and valid.
     """
 
-    __slots__ = ("_decode", "_in_trailers", "_owed", "_partial", "done", "payload")
+    __slots__ = ("_decode", "_in_trailers", "_owed", "_partial", "_seen", "done", "payload")
 
     def __init__(self, *, decode: bool = False) -> None:
         self._decode = decode
         self._owed = 0  # bytes of the current chunk still to come, its CRLF included
         self._partial = b""  # a chunk line, a chunk's CRLF or a trailer section of which the end is missing
         self._in_trailers = False
+        self._seen = 0  # bytes of the trailer section that need not be searched again
         self.payload = 0
         self.done = False
 
@@ -90,7 +91,7 @@ class ChunkedBody:
             if not line_end:
                 if size - position >= MAX_CHUNK_LINE:
                     raise BodyError("a chunk's line is too long")
-                if HOPELESS.search(data, position):
+                if PLAUSIBLE.fullmatch(data, position) is None:
                     raise BodyError("a chunk's size is not valid")
                 break
             line = CHUNK_LINE.fullmatch(data, position, line_end)
@@ -120,21 +121,27 @@ class ChunkedBody:
         return b"".join(out)
 
     def _trailers(self, data: bytes, position: int, unsent: int, out: list[bytes]) -> tuple[bytes, bytes]:
-        block = FIELD_BLOCK.match(data, position)
-        if block is None:
-            if len(data) - position > MAX_TRAILERS:
-                raise BodyError("the trailers are too large")
-            if data.find(b"\r\n\r\n", position) >= 0 or HOPELESS.search(data, position):
-                raise BodyError("a trailer is not valid")
-            return self._sent(data, position, unsent, out), b""
-        if block.end() - position > MAX_TRAILERS:
+        unseen = max(position, position + self._seen - 3)
+        if data.startswith(b"\r\n", position):
+            end = position + 2
+        else:
+            last = data.find(b"\r\n\r\n", unseen)
+            end = last + 4 if last >= 0 else -1
+        if (len(data) if end < 0 else end) - position > MAX_TRAILERS:
             raise BodyError("the trailers are too large")
+        if end < 0:
+            if PLAUSIBLE.fullmatch(data, unseen) is None:
+                raise BodyError("a trailer is not valid")
+            self._seen = len(data) - position
+            return self._sent(data, position, unsent, out), b""
+        if FIELD_BLOCK.fullmatch(data, position, end) is None:
+            raise BodyError("a trailer is not valid")
         self.done = True
-        rest = data[block.end() :]
+        rest = data[end:]
         if self._decode:
             return b"".join(out), rest
         out.append(data[unsent:position])
-        out.append(_allowed_trailers(data[position : block.end()]))
+        out.append(_allowed_trailers(data[position:end]))
         return b"".join(out), rest
 
 

@@ -62,9 +62,11 @@ CHUNK_LINE: Final = re.compile(
 )
 """Groups: size, extensions."""
 
-# A byte sequence that no valid head contains: a bare LF, a bare CR, a control byte. It is searched for while a head
-# is still incomplete, so that garbage is refused at once and not at the deadline.
-HOPELESS: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+PLAUSIBLE: Final = re.compile(rb"(?:(?<=\r)\n)?+(?:[\t\x20-\x7e\x80-\xff]++|\r\n)*+\r?+")
+"""For `fullmatch`: what may still become a head, as it has no bare LF, bare CR or control byte.
+
+An incomplete head is held against it, so that garbage is refused at once and not at the deadline.
+"""
 
 CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 

@@ -17,8 +17,8 @@ from proxy.http1.grammar import (
     CONTENT_LENGTH,
     FIELD_BLOCK,
     FIELD_LINE,
-    HOPELESS,
     HOST,
+    PLAUSIBLE,
     REQUEST_LINE,
     RESPONSE_HEAD,
     TOKEN,
@@ -244,7 +244,7 @@ def _refuse_if_hopeless(data: bytes, max_bytes: int) -> None:
         if some_line is not None and some_line[1] not in (b"HTTP/1.1", b"HTTP/1.0"):
             raise HeadError(505, "this version of HTTP is not served here")
         raise HeadError(400, "the request line is not valid")
-    if data.find(b"\r\n\r\n", start) >= 0 or HOPELESS.search(data, start):
+    if data.find(b"\r\n\r\n", start) >= 0 or PLAUSIBLE.fullmatch(data, start) is None:
         raise HeadError(400, "a field of the request's head is not valid")
     if len(data) > max_bytes:
         raise HeadError(431, "the request's head is too large")
@@ -410,7 +410,7 @@ def parse_response(
 def _parse_response(data: bytes, max_bytes: int) -> ResponseHead | None:
     match = RESPONSE_HEAD.match(data)
     if match is None:
-        if b"\r\n\r\n" in data or HOPELESS.search(data) or not _may_begin_response(data):
+        if b"\r\n\r\n" in data or PLAUSIBLE.fullmatch(data) is None or not _may_begin_response(data):
             raise ResponseError("the response's head is not valid")
         if len(data) > max_bytes:
             raise ResponseError("the response's head is too large")
@@ -494,7 +494,7 @@ class HeadBuffer:
         self._searched = len(self._bytes)
         if (
             self._bytes.find(b"\r\n\r\n", start) < 0
-            and HOPELESS.search(self._bytes, start, self._searched) is None
+            and PLAUSIBLE.fullmatch(self._bytes, start) is not None
             and self._searched <= max_bytes
         ):
             return None
