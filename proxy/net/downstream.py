@@ -73,7 +73,7 @@ class Downstream(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_authority", "_chunks", "_client_eof", "_encode", "_exchange", "_fields", "_forwarded", "_head", "_keep_alive",
+        "_authority", "_backlog", "_chunks", "_client_eof", "_encode", "_exchange", "_fields", "_forwarded", "_head", "_keep_alive",
         "_owed", "_partial", "_paused", "_peer", "_pipelined", "_request_id", "_running", "_sender", "_server",
         "_started", "_state", "_until_close", "_write_paused", "address", "deadline", "transport",
     )  # fmt: skip
@@ -96,7 +96,8 @@ class Downstream(asyncio.Protocol):
         self._request_id = b""
         self._started = 0.0
         self._sender: FileSender | None = None
-        self._paused = False
+        self._paused = False  # the exchange can take no more of the body
+        self._backlog = False  # too much has come for later requests
         self._write_paused = False
         self._running = False
         self._peer: Peer = None  # type: ignore[assignment]  # set by connection_made, as are the next two
@@ -149,7 +150,7 @@ class Downstream(asyncio.Protocol):
         self._client_eof = True
         exchange = self._exchange
         if exchange is None:
-            return self._sender is not None
+            return self._sender is not None or (self._state == _HEAD and bool(self._pipelined))
         if self._state == _TUNNEL:
             exchange.client_eof()
             return True
@@ -205,8 +206,10 @@ class Downstream(asyncio.Protocol):
         self._running = False
         if data:
             self._keep_for_later(data)
-        elif self._paused and self._state == _HEAD:
-            self.resume_receiving()
+        elif self._client_eof and self._state == _HEAD:
+            self._close()
+        else:
+            self._end_backlog()
 
     def _request(self, data: bytes) -> bytes:
         """Begins one request; returns what comes after its head and body."""
@@ -329,8 +332,15 @@ class Downstream(asyncio.Protocol):
 
     def _keep_for_later(self, data: bytes) -> None:
         self._pipelined += data
-        if len(self._pipelined) > MAX_PIPELINED:
-            self.pause_receiving()
+        if len(self._pipelined) > MAX_PIPELINED and not self._backlog:
+            self._backlog = True
+            self.transport.pause_reading()
+
+    def _end_backlog(self) -> None:
+        if self._backlog:
+            self._backlog = False
+            if not self._paused:
+                self.transport.resume_reading()
 
     # --- answering: for the exchange ------------------------------------------------------------------------
 
@@ -392,7 +402,7 @@ class Downstream(asyncio.Protocol):
                 self._pipelined = b""
             if self._client_eof:
                 exchange.client_eof()
-            self.resume_receiving()
+            self._end_backlog()
 
     def send_eof(self) -> None:
         if not self.transport.is_closing():
@@ -404,9 +414,10 @@ class Downstream(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume_receiving(self) -> None:
-        if self._paused and not self.transport.is_closing():
+        if self._paused:
             self._paused = False
-            self.transport.resume_reading()
+            if not self._backlog:
+                self.transport.resume_reading()
 
     def expect_backend(self) -> None:
         self.deadline = self._server.time + self._server.timeouts.response
@@ -415,6 +426,8 @@ class Downstream(asyncio.Protocol):
         if self._encode and whole:
             self.transport.write(b"0\r\n\r\n")
         self._exchange = None
+        if self._paused:
+            self.resume_receiving()
         self._request_done()
 
     # --- answering: without an exchange ---------------------------------------------------------------------
@@ -494,13 +507,12 @@ class Downstream(asyncio.Protocol):
             self._chunks = None
             self._encode = self._until_close = False
             self.deadline = self._server.time + self._server.timeouts.idle
+            if self._running:
+                return  # `_requests` goes on with what has come
             if self._pipelined:
-                if not self._running:
-                    self._requests(b"")
+                self._requests(b"")
             elif self._client_eof:
                 self._close()
-            elif self._paused:
-                self.resume_receiving()
 
     def _linger(self) -> None:
         """Closes when the client has stopped sending.
@@ -516,7 +528,7 @@ class Downstream(asyncio.Protocol):
         self._owed = MAX_LINGER_BYTES
         self.deadline = self._server.time + LINGER_SECONDS
         self.transport.write_eof()
-        self.resume_receiving()
+        self._end_backlog()
 
     def _close(self) -> None:
         self._state = _CLOSED

@@ -34,6 +34,8 @@ PRODUCTION = "192.0.2.81:8080"
 TEMP = "192.0.2.82:8080"
 CLIENT = "203.0.113.7"
 
+PACKET = 64 * 1024
+
 GET = b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n"
 
 
@@ -165,10 +167,10 @@ class Peer:
         self.wire.output.clear()
         return data
 
-    def flood(self, size: int) -> None:
-        """Sends so many bytes in packets as large as a loop reads them, as long as the proxy takes them."""
-        for sent in range(0, size, 65536):
-            self.wire.incoming.append(b"x" * min(65536, size - sent))
+    def flood(self, size: int, pattern: bytes = b"x") -> None:
+        """Sends about so many bytes in packets as large as a loop reads them, as fast as the proxy takes them."""
+        data = pattern * (size // len(pattern))
+        self.wire.incoming.extend(data[start : start + PACKET] for start in range(0, len(data), PACKET))
         self.wire.deliver()
         self.site.settle()
 
@@ -186,6 +188,11 @@ class Peer:
     def is_read(self) -> bool:
         """Whether the proxy reads from this peer."""
         return self.wire.reading
+
+    @property
+    def untaken(self) -> int:
+        """Bytes sent that the proxy has not read."""
+        return sum(len(data) for data in self.wire.incoming if data is not None)
 
 
 class BackendScript:
@@ -218,6 +225,12 @@ class BackendScript:
     def __lshift__(self, what: bytes | End) -> Peer:
         self.site.settle()
         return self.last << what
+
+    def answer(self, response: bytes) -> None:
+        """`>>` for thousands: in one packet, and only one turn of the loop."""
+        self.last.wire.incoming.append(response)
+        self.last.wire.deliver()
+        self.site.loop.step()
 
     async def connect(self, factory: Callable[[], Any]) -> tuple[Wire, Any]:
         await asyncio.sleep(0)
