@@ -73,9 +73,9 @@ class Downstream(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_authority", "_backlog", "_chunks", "_client_eof", "_encode", "_exchange", "_fields", "_forwarded", "_head", "_keep_alive",
-        "_owed", "_partial", "_paused", "_peer", "_pipelined", "_request_id", "_running", "_sender", "_server",
-        "_started", "_state", "_until_close", "_write_paused", "address", "deadline", "transport",
+        "_authority", "_backlog", "_chunks", "_client_eof", "_encode", "_exchange", "_fields", "_forwarded", "_head",
+        "_keep_alive", "_owed", "_partial", "_paused", "_peer", "_pipelined", "_request_id", "_running", "_sender",
+        "_server", "_started", "_state", "_until_close", "_write_paused", "address", "deadline", "transport",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
