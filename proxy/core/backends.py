@@ -40,10 +40,14 @@ class Backend:
             self._ejections = min(self._ejections + 1, 16)
             self._failures = 0
 
+    @property
+    def troubled(self) -> bool:
+        """Whether it has failed since it last answered."""
+        return bool(self._failures or self._ejections)
+
     def answered(self) -> None:
         """A response came."""
-        if self._failures or self._ejections:
-            self._failures = self._ejections = 0
+        self._failures = self._ejections = 0
 
     def usable(self, now: float) -> bool:
         return self.healthy is not False and self.ejected_until <= now

@@ -71,6 +71,7 @@ class Router:
         for routes_of_host in self._by_host.values():
             routes_of_host.sort(key=lambda route: len(route.path), reverse=True)
         self._seen: dict[bytes, list[AppRoute]] = {}
+        self._always: dict[bytes, Route] = {}  # for hosts of which every path goes to one app's backends
         self._plain = {app.app: Route(app.app) for apps in self._by_host.values() for app in apps}
 
     def __repr__(self) -> str:
@@ -78,6 +79,9 @@ class Router:
 
     def route(self, authority: bytes, target: bytes) -> Route:
         """Raises UnknownAppError or TargetError."""
+        always = self._always.get(authority)
+        if always is not None and _UNUSUAL.search(target) is None:
+            return always
         candidates = self._seen.get(authority)
         if candidates is None:
             candidates = self._candidates(authority)
@@ -95,7 +99,10 @@ class Router:
         )
         if len(self._seen) >= 1024:  # hosts are the client's word: a bound, not a cache policy
             self._seen.clear()
+            self._always.clear()
         self._seen[authority] = candidates
+        if candidates and candidates[0].path == "/" and candidates[0].static_prefix is None:
+            self._always[authority] = self._plain[candidates[0].app]
         return candidates
 
     def _match(self, candidates: list[AppRoute], path: bytes) -> Route:

@@ -26,13 +26,14 @@ MAX_FORMER_FILES: Final = 4
 
 
 class SlotRuntime:
-    """One slot's backends with their pools, and its static files."""
+    """One slot's backends with their pools, and its static files. `only`: the pool, where there is one backend."""
 
-    __slots__ = ("backends", "files", "pools")
+    __slots__ = ("backends", "files", "only", "pools")
 
     def __init__(self, backends: BackendSet, pools: dict[Backend, Pool], files: FileIndex | None) -> None:
         self.backends = backends
         self.pools = pools
+        self.only = next(iter(pools.values())) if len(pools) == 1 else None
         self.files = files
 
     def __repr__(self) -> str:
@@ -40,7 +41,10 @@ class SlotRuntime:
 
 
 class App:
-    """What the exchanges of one app share. `tell` sends an event to the supervisor; `files` are the slots' indexes."""
+    """What the exchanges of one app share. `tell` sends an event to the supervisor; `files` are the slots' indexes.
+
+    `time` is that of the last look: good enough for what lasts for seconds, and free.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class App:
         self.settings: AppSettings = settings.apps[name]
         self.loop = loop
         self.now = now
+        self.time = now()
         self._worker = worker
         self._timeouts = settings.timeouts
         self._tell = tell
@@ -105,7 +110,7 @@ class App:
 
     def look(self) -> None:
         """Lets the gate see the time; called by the worker's clock."""
-        now = self.now()
+        self.time = now = self.now()
         self._apply(self.gate.look(now))
         if self._former_files and self._former_files[0][0] < now:
             self._former_files = [former for former in self._former_files if former[0] >= now]
@@ -235,7 +240,7 @@ class App:
                 pools[backend] = Pool(
                     backend,
                     self.loop,
-                    self.now,
+                    self.time,
                     connect_timeout=self._timeouts.connect,
                     max_idle_age=self._timeouts.upstream_idle,
                 )

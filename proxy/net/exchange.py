@@ -214,13 +214,15 @@ class Exchange:
         """Sends the request to a backend of the slot that was not tried yet; without one it fails with `error`."""
         assert self.ticket is not None
         slot = self.app.slots[self.ticket.slot.name]
-        backend = slot.backends.choose(self.started, self._tried)
-        if backend is None:
-            self._fail(error or ConnectError("the application has no backend"))
-            return
-        self._backend = backend
-        backend.in_flight += 1
-        pool = slot.pools[backend]
+        pool = slot.only
+        if pool is None or self._tried:
+            backend = slot.backends.choose(self.started, self._tried)
+            if backend is None:
+                self._fail(error or ConnectError("the application has no backend"))
+                return
+            pool = slot.pools[backend]
+        self._backend = pool.backend
+        pool.backend.in_flight += 1
         upstream = pool.take()
         if upstream is not None:
             self._use(upstream)
@@ -276,7 +278,7 @@ class Exchange:
         self.status = head.status
         self.bytes_out += len(body)
         if has_body and self.ticket is not None:
-            self.ticket.streaming_since = self.app.now()
+            self.ticket.streaming_since = self.app.time
             self._response_fields = head.kept
         self.client.send_response(head, has_body, body)
 
