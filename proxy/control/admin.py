@@ -88,7 +88,7 @@ class AdminApi:
                     "Makes another slot active in all workers; answers when the old one is drained.",
                     wire.SwitchRequest,
                     wire.SwitchReport,
-                    (404, 409, 503),
+                    (404, 409, 503, 507),
                 ),
                 self._switch,
             ),

@@ -35,6 +35,7 @@ class AppControl:
         clock: Callable[[], float],
         send: Callable[[int, orders.Order], None],
         kill: Callable[[int, str], None],
+        stage: Callable[[Callable[[AppRecord], AppRecord]], Awaitable[None]],
         persist: Callable[[Callable[[AppRecord], AppRecord]], Awaitable[None]],
         tell_all: Callable[[orders.HealthChanged | orders.SlotChanged], None],
         switched: Callable[[str], None],
@@ -53,6 +54,7 @@ class AppControl:
         self.refused = 0
         self.hold_hist = [0] * (len(BUCKETS_MS) + 1)
         self.hold_sum_ms = 0.0
+        self._stage = stage
         self._persist = persist
         self._tell_all = tell_all
         self._switched = switched
@@ -83,12 +85,17 @@ class AppControl:
         return {name: self.slot(name) for name in self.settings.slots}
 
     async def switch(self, *, to: str, hold: float, drain: float, force: bool) -> SwitchReport:
-        """Raises AdminError: 422 when the slot has no healthy backend, and as Switching.switch."""
+        """Raises AdminError: 422 when the slot has no healthy backend, and as Switching.switch; StateError.
+
+        What takes time is done before the first request is held.
+        """
         if not force:
             why = await self.prober.slot_works(to)
             if why is not None:
                 raise AdminError(422, f"slot {to} has no healthy backend ({why}); force switches all the same")
         old = self.machine.active
+        if to != old:
+            await self._stage(_activate(to, self.machine.epoch + 1))
         try:
             report = await self.switching.switch(to=to, hold=hold, drain=drain)
         except AdminError as error:
@@ -140,7 +147,7 @@ class AppControl:
         self._note("health", f"{slot} {address} is {'up' if health.up else 'down'}{why}")
 
     async def _persist_active(self, active: str, epoch: int) -> None:
-        await self._persist(lambda record: record.model_copy(update={"active": active, "epoch": epoch}))
+        await self._persist(_activate(active, epoch))
         self._switched(self.name)
         self._note("switch", f"{self.machine.active} -> {active} (switch {epoch})")
 
@@ -155,3 +162,7 @@ class AppControl:
 
     def __repr__(self) -> str:
         return f"<AppControl {self.switching!r}>"
+
+
+def _activate(active: str, epoch: int) -> Callable[[AppRecord], AppRecord]:
+    return lambda record: record.model_copy(update={"active": active, "epoch": epoch})

@@ -24,6 +24,11 @@ class StateKeeper:
         """Returns when the app's new record is durable. Raises StateError; then the old one still counts."""
         await self.change(lambda state: state.with_app(name, change(state.apps[name])))
 
+    async def stage_app(self, name: str, change: Callable[[AppRecord], AppRecord]) -> None:
+        """Makes a coming `change_app` with the same outcome quicker. Raises StateError."""
+        async with self._lock:
+            await asyncio.to_thread(self.store.stage, self.state.with_app(name, change(self.state.apps[name])))
+
     async def change(self, change: Callable[[State], State]) -> None:
         """As `change_app`, for all of the state."""
         async with self._lock:

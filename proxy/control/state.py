@@ -76,6 +76,7 @@ class StateStore:
     def __init__(self, state_dir: str) -> None:
         self._dir = Path(state_dir)
         self.path = self._dir / FILE
+        self._staged: State | None = None
 
     def load(self) -> State:
         """An empty State when there is no file. Raises StateError when it is damaged or can't be read."""
@@ -93,20 +94,37 @@ class StateStore:
         except ValueError as error:
             raise StateError(f"{self.path} is damaged: {_cause(error)}", self._advice()) from error
 
-    def save(self, state: State) -> None:
-        """Returns when the state is durable. Raises StateError; then the file holds the old or the new state."""
+    def stage(self, state: State) -> None:
+        """The slow part of `save`, done ahead; the file itself stays as it is. Raises StateError."""
         raw = state.model_dump_json(indent=2).encode() + b"\n"
-        temporary = self._dir / f"{FILE}.new"
+        self._staged = None
         try:
-            with temporary.open("wb") as file:
+            with self._temporary.open("wb") as file:
                 file.write(raw)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(self.path)
+        except OSError as error:
+            raise self._not_written(error) from error
+        self._staged = state
+
+    def save(self, state: State) -> None:
+        """Returns when the state is durable. Raises StateError; then the file holds the old or the new state."""
+        if self._staged != state:
+            self.stage(state)
+        self._staged = None
+        try:
+            self._temporary.replace(self.path)
             _sync_directory(self._dir)
         except OSError as error:
-            advice = f"make room, or make {self._dir} writable for user {os.getuid()}"
-            raise StateError(f"{self.path}: can't be written: {error.strerror}", advice) from error
+            raise self._not_written(error) from error
+
+    @property
+    def _temporary(self) -> Path:
+        return self._dir / f"{FILE}.new"
+
+    def _not_written(self, error: OSError) -> StateError:
+        advice = f"make room, or make {self._dir} writable for user {os.getuid()}"
+        return StateError(f"{self.path}: can't be written: {error.strerror}", advice)
 
     def _advice(self) -> str:
         return (

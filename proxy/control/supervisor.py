@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from proxy.control.events import EventBus
     from proxy.control.keeper import StateKeeper
-    from proxy.control.state import AppRecord
     from proxy.control.worker_process import WorkerProcess
     from proxy.settings import Settings
     from proxy.wire import AppStatus, ReleaseProgress, SlotUpdate, Status, SwitchReport, SwitchRequest
@@ -159,9 +159,6 @@ class Supervisor:
                 self.apps[name] = self._app(name, settings)
 
     def _app(self, name: str, settings: Settings) -> AppControl:
-        async def persist(change: Callable[[AppRecord], AppRecord]) -> None:
-            await self._keeper.change_app(name, change)
-
         return AppControl(
             name,
             settings.apps[name],
@@ -169,7 +166,8 @@ class Supervisor:
             clock=self.clock,
             send=self._send,
             kill=self._kill,
-            persist=persist,
+            stage=partial(self._keeper.stage_app, name),
+            persist=partial(self._keeper.change_app, name),
             tell_all=self._tell_all,
             switched=self.counters.mark_switch,
             note=lambda kind, message: self.bus.publish(kind, message, name),

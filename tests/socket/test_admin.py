@@ -103,7 +103,7 @@ async def test_switches_that_are_refused(client: TestClient[Any, Any]) -> None:
 async def test_a_disk_that_refuses_changes_nothing(client: TestClient[Any, Any], tmp_path: Path) -> None:
     (tmp_path / "state.json.new").mkdir()
     response = await client.post(f"{SHOP}/switch", json={"to": "temp"})
-    assert "can't be written" in await problem(response, 503)
+    assert "can't be written" in await problem(response, 507)
     assert "can't be written" in await problem(await client.put(f"{SHOP}/slots/temp", json={"release": "r1"}), 507)
     app = AppStatus.model_validate_json(await (await client.get(SHOP)).text())
     assert (app.active, app.epoch, app.switching, app.slot("temp").release) == ("production", 0, False, None)
@@ -237,5 +237,5 @@ async def test_the_document_describes_every_call(client: TestClient[Any, Any], s
     identities = [item["operationId"] for path in document["paths"].values() for item in path.values()]
     assert len(set(identities)) == len(identities)
     switch = document["paths"]["/v1/apps/{app}/switch"]["post"]
-    assert {"200", "400", "401", "403", "404", "409", "413", "415", "422", "503"} == set(switch["responses"])
+    assert {"200", "400", "401", "403", "404", "409", "413", "415", "422", "503", "507"} == set(switch["responses"])
     assert "from" in document["components"]["schemas"]["SwitchReport"]["properties"]

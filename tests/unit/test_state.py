@@ -74,6 +74,18 @@ def test_a_half_written_file_of_a_crash_is_not_read(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["state.json"]
 
 
+def test_what_is_staged_counts_only_when_it_is_saved(tmp_path: Path) -> None:
+    store = StateStore(str(tmp_path))
+    store.save(State())
+    store.stage(STATE)
+    assert store.load() == State()
+    store.save(STATE)
+    assert store.load() == STATE
+    store.stage(STATE)
+    store.save(State())
+    assert store.load() == State(), "what is saved counts, not what was staged"
+
+
 def test_new_apps_begin_as_configured_and_old_ones_are_remembered() -> None:
     assert for_settings(State(), SETTINGS, "f").apps == {"shop": AppRecord(active="temp", epoch=0)}
     assert for_settings(STATE, SETTINGS, "f") == STATE
