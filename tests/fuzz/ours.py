@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from proxy.http1.body import BodyError, ChunkedBody
 from proxy.http1.head import (
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_REQUEST_HEAD: Final = 32768
 MAX_RESPONSE_HEAD: Final = 65536
 
+Chunked: TypeAlias = tuple[ChunkedBody, bytes, bytes] | BodyError
 NO_BODY: Final = frozenset((204, 304))
 
 
@@ -91,7 +92,7 @@ def read_response_head(pieces: Iterable[bytes]) -> ResponseHead | ResponseError 
     return None
 
 
-def read_chunked(pieces: Iterable[bytes], *, decode: bool = False) -> tuple[ChunkedBody, bytes, bytes] | BodyError:
+def read_chunked(pieces: Iterable[bytes], *, decode: bool = False) -> Chunked:
     """(the body, what it sends on, what is behind it); pieces after its end are behind it too."""
     body = ChunkedBody(decode=decode)
     sent, rest = bytearray(), bytearray()
