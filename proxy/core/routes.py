@@ -28,6 +28,11 @@ MAX_AMBIGUOUS: Final = 200
 """Slashes, and what may be one, in a path that must be read in several ways: a bound on the work."""
 
 
+MAX_KNOWN: Final = 4096
+MAX_KNOWN_TARGET: Final = 256
+"""Bounds of the memory of routes to files: entries, and bytes of a target."""
+
+
 class TargetError(RequestError):
     """The path has no single meaning, or none."""
 
@@ -72,6 +77,7 @@ class Router:
             routes_of_host.sort(key=lambda route: len(route.path), reverse=True)
         self._seen: dict[bytes, list[AppRoute]] = {}
         self._always: dict[bytes, Route] = {}  # for hosts of which every path goes to one app's backends
+        self._known: dict[bytes, tuple[bytes, Route]] = {}  # files asked for lately: sites have few, asked for often
         self._plain = {app.app: Route(app.app) for apps in self._by_host.values() for app in apps}
 
     def __repr__(self) -> str:
@@ -82,13 +88,21 @@ class Router:
         always = self._always.get(authority)
         if always is not None and _UNUSUAL.search(target) is None:
             return always
+        known = self._known.get(target)
+        if known is not None and known[0] == authority:
+            return known[1]
         candidates = self._seen.get(authority)
         if candidates is None:
             candidates = self._candidates(authority)
         path = target.partition(b"?")[0]
-        if _UNUSUAL.search(path) is None:
-            return self._match(candidates, path)
-        return self._match_unusual(candidates, path)
+        if _UNUSUAL.search(path) is not None:
+            return self._match_unusual(candidates, path)
+        route = self._match(candidates, path)
+        if route.file is not None and len(target) <= MAX_KNOWN_TARGET:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[target] = (authority, route)
+        return route
 
     def _candidates(self, authority: bytes) -> list[AppRoute]:
         name = re.sub(r":[0-9]*$", "", authority.decode("latin-1")).lower().removesuffix(".")

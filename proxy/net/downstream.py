@@ -472,7 +472,7 @@ class Downstream(asyncio.Protocol):
             if ok:
                 self._own_done(answer.status, answer.length)
             elif self._state != _CLOSED:
-                self._log(answer.status, 0)
+                self._server.own_answer(self.address, self._head, answer.status, 0, self._request_id, self._started)
                 self.abort_response()
 
         self._sender = FileSender(self._server.loop, self.transport, answer.source, sent)
@@ -481,11 +481,8 @@ class Downstream(asyncio.Protocol):
             self._sender.pause()
 
     def _own_done(self, status: int, body_size: int) -> None:
-        self._log(status, body_size)
-        self._request_done()
-
-    def _log(self, status: int, body_size: int) -> None:
         self._server.own_answer(self.address, self._head, status, body_size, self._request_id, self._started)
+        self._request_done()
 
     def _connection_line(self) -> bytes:
         if not self._keep_alive:

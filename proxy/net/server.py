@@ -60,7 +60,7 @@ class Server:
         self._trusted = tuple(ip_network(network) for network in settings.trusted_proxies)
         self._clients: set[Downstream] = set()
         self._accepted = 0
-        self._own: dict[str, int] = {}
+        self._own: dict[int, int] = {}
         self._id_prefix = os.urandom(6).hex().encode()
         self._last_id = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -107,8 +107,7 @@ class Server:
         self, client: bytes, head: RequestHead | None, status: int, size: int, request_id: bytes, started: float
     ) -> None:
         """Counts and logs what was answered without a backend."""
-        key = str(status)
-        self._own[key] = self._own.get(key, 0) + 1
+        self._own[status] = self._own.get(status, 0) + 1
         self._log.own(client, head, status, size, request_id, self.now() - started)
 
     # --- for the worker --------------------------------------------------------------------------------------------
@@ -154,7 +153,7 @@ class Server:
             "connections_total": self._accepted,
             "requests": self._last_id,
             "rss": _resident_bytes(),
-            "own": dict(self._own),
+            "own": {str(status): count for status, count in self._own.items()},
             "log_dropped": self._log.dropped,
             "apps": {name: app.snapshot() for name, app in self.apps.items()},
         }
