@@ -7,9 +7,9 @@ an older deployer can read a newer proxy.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from proxy.address import BackendAddress, Name
 from proxy.units import Duration, PositiveDuration, Size
@@ -21,6 +21,8 @@ __all__ = [
     "Done",
     "Duration",
     "Event",
+    "Figures",
+    "Guard",
     "Inflight",
     "InflightExchange",
     "PositiveDuration",
@@ -34,6 +36,8 @@ __all__ = [
     "Status",
     "SwitchReport",
     "SwitchRequest",
+    "TrialOutcome",
+    "TrialStatus",
     "WorkerStatus",
 ]
 
@@ -52,14 +56,42 @@ class _Response(BaseModel):
 # --- switching -----------------------------------------------------------------------------------------------
 
 
+class Guard(_Request):
+    """When a trial is given up by itself: when what the new slot did in the last `window` seconds passes a bound.
+
+    Durations are counted in buckets (the histogram of `/metrics`); a `max_p99` between two counts as the longer one.
+    """
+
+    max_error_ratio: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        None, description="largest share of answers of 500 and above"
+    )
+    max_p99: PositiveDuration | None = Field(None, description="longest 99th percentile of the time to answer")
+    min_requests: int = Field(20, ge=1, le=1_000_000_000, description="with fewer in the window nothing is judged")
+    window: Annotated[PositiveDuration, Field(ge=1, le=3600)] = 10.0
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> Self:
+        if self.max_error_ratio is None and self.max_p99 is None:
+            raise ValueError("max_error_ratio or max_p99 is needed")
+        return self
+
+
 class SwitchRequest(_Request):
-    """Body of `POST /v1/apps/{app}/switch`."""
+    """Body of `POST /v1/apps/{app}/switch`.
+
+    With `confirm_within` or `guard` the switch is a trial. It is undone by a switch back when the guard's bounds are
+    passed, or when nobody calls `confirm` in time. With a guard alone it is confirmed by itself after one window.
+    """
 
     to: SlotName
     expect_active: SlotName | None = Field(None, description="409 when another slot is active")
     hold: PositiveDuration = Field(5.0, description="longest time that new requests may wait for the switch")
     drain: Duration = Field(30.0, description="time for the old slot's exchanges to end before they are cut")
     force: bool = Field(False, description="switch even to a slot without a healthy backend")
+    confirm_within: Annotated[PositiveDuration, Field(le=86_400)] | None = Field(
+        None, description="time from the switch to its confirmation"
+    )
+    guard: Guard | None = None
 
 
 class SwitchReport(_Response):
@@ -78,6 +110,8 @@ class SwitchReport(_Response):
     drain_ms: float
     cut: tuple[InflightExchange, ...] = Field((), description="exchanges ended at the drain's deadline")
     tunnels: int = Field(description="tunnels on the old slot at the switch")
+    trial: bool = Field(False, description="it must be confirmed, or it is undone")
+    confirm_by: float | None = Field(None, description="until when the trial must be confirmed")
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
 
@@ -129,6 +163,45 @@ class SlotStatus(_Response):
     release: str | None = Field(None, description="what the deployer said runs there")
 
 
+class Figures(_Response):
+    """What a trial's new slot did in the last `seconds`."""
+
+    seconds: float
+    requests: int
+    errors_5xx: int
+    p99_ms: float | None = Field(None, description="upper bound of the histogram's bucket; none without a request")
+
+
+class TrialStatus(_Response):
+    """A switch that may still be undone."""
+
+    from_slot: str = Field(alias="from", description="where a revert goes")
+    to: str
+    epoch: int
+    started: float
+    confirm_by: float | None = Field(None, description="none: the guard alone decides")
+    guard: Guard | None = None
+    figures: Figures | None = None
+    reverting: bool = False
+    problem: str | None = Field(None, description="why a revert that is due was not done yet; it is tried again")
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
+
+
+class TrialOutcome(_Response):
+    """How a trial ended. `replaced`: another switch was asked for meanwhile."""
+
+    from_slot: str = Field(alias="from")
+    to: str
+    epoch: int
+    outcome: Literal["confirmed", "reverted", "replaced"]
+    reason: str
+    time: float
+    figures: Figures | None = None
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
+
+
 class AppStatus(_Response):
     name: str
     active: str
@@ -138,6 +211,8 @@ class AppStatus(_Response):
     draining: str | None = Field(None, description="the slot whose exchanges a switch waits for")
     slots: tuple[SlotStatus, ...]
     release: ReleaseProgress | None = None
+    trial: TrialStatus | None = Field(None, description="the switch that is not confirmed yet")
+    last_trial: TrialOutcome | None = Field(None, description="how the last trial ended")
 
     def slot(self, name: str) -> SlotStatus:
         """The slot of that name; KeyError when the app has none."""
@@ -210,7 +285,7 @@ class Event(_Response):
     """One server-sent event's data of `GET /v1/events`."""
 
     time: float
-    type: str = Field(description="switch, drain, health, worker, release or reload")
+    type: str = Field(description="switch, drain, trial, health, worker, release or reload")
     app: str | None = None
     message: str
 
