@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from deployer import class_file as cf
+from deployer.java import class_file as cf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deployer.class_file import ClassFile, Member
+    from deployer.java.class_file import ClassFile, Member
 
 Kind = Literal["class", "externalizable", "enum", "record"]
 
@@ -179,8 +180,9 @@ def _parameters(descriptor: str) -> str:
     return "(" + ", ".join(cf.shown_type(one) for one in parameter_types(descriptor)) + ")"
 
 
-def parameter_types(descriptor: str) -> list[str]:
-    """The field descriptors of a method descriptor's parameters; [] when it is malformed."""
+@lru_cache(4096)
+def parameter_types(descriptor: str) -> tuple[str, ...]:
+    """The field descriptors of a method descriptor's parameters; () when it is malformed."""
     found, at, start = [], 1, 1
     while at < len(descriptor) and descriptor[at] != ")":
         if descriptor[at] == "[":
@@ -189,9 +191,9 @@ def parameter_types(descriptor: str) -> list[str]:
         if descriptor[at] == "L":
             end = descriptor.find(";", at)
             if end < 0:
-                return []
+                return ()
             at = end
         at += 1
         found.append(descriptor[start:at])
         start = at
-    return found
+    return tuple(found)
