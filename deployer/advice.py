@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from deployer.journal import Run, StepRecord
     from deployer.release import InstanceFacts, Observed
@@ -33,8 +33,13 @@ def shown_release(release: str | None, names: Mapping[str, str]) -> str:
     return f"release {release} ({names[release]})" if release in names else f"release {release}"
 
 
-def after_cut_off(run: Run, steps: Sequence[StepRecord], observed: Observed | None) -> list[str]:
-    """A command that was cut off: where it was, and what to do now. observed: None when the proxy is down."""
+def after_cut_off(
+    run: Run, steps: Sequence[StepRecord], observed: Observed | None, stored: Collection[str]
+) -> list[str]:
+    """A command that was cut off: where it was, and what to do now.
+
+    observed: None when the proxy is down. stored: the releases in the store.
+    """
     what = f"{run.kind} of {run.release}" if run.release else run.kind
     at = f"at step {steps[-1].number}, {_at(steps[-1])}" if steps else "before its first step"
     lines = [f"the {what} by {run.by} (pid {run.pid}) was cut off {at}"]
@@ -43,7 +48,9 @@ def after_cut_off(run: Run, steps: Sequence[StepRecord], observed: Observed | No
     if observed is None:
         return [*lines, "start the proxy, then ask `deployer status` again"]
     resume = f"`deployer resume` makes release {run.release} live"
-    back = f"`deployer abort` goes back to release {run.previous}" if run.previous else ""
+    if run.release not in stored:
+        resume = f"`deployer release` of {run.name} begins again: it was not stored yet"
+    back = f"`deployer abort` goes back to release {run.previous}" if run.previous in stored else ""
     both = f"{resume}; {back}" if back else resume
     if not observed.live.running:
         return [*lines, f"the site is down: {observed.active} is active and stopped", both]

@@ -105,9 +105,7 @@ def release(ctx: click.Context, /, war: Path, **options: Any) -> None:
 
     shop = _shop(ctx, options["config"], make_keys=not options["dry_run"])
     console = _console(as_json=options["as_json"])
-    wish = commands.wish_for_war(
-        shop, war, _strategy(shop, options), console.say, accept_loss=options["accept_session_loss"]
-    )
+    wish = commands.wish_for_war(shop, war, _strategy(shop, options), accept_loss=options["accept_session_loss"])
     _go(ctx, shop, commands.release_planner(shop, wish), "release", wish.strategy, console, options)
 
 
@@ -122,8 +120,7 @@ def plan(ctx: click.Context, /, war: Path, **options: Any) -> None:
     from deployer import commands
 
     shop = _shop(ctx, options["config"], make_keys=False)
-    tell: Callable[[str], None] = _nothing if options["as_json"] else click.echo
-    wish = commands.wish_for_war(shop, war, _strategy(shop, options), tell, accept_loss=False)
+    wish = commands.wish_for_war(shop, war, _strategy(shop, options), accept_loss=False)
     _print_plan(commands.make_plan(shop, commands.release_planner(shop, wish)), as_json=options["as_json"])
 
 
@@ -461,10 +458,6 @@ def _confirm(plan: Plan) -> bool:
 
 def _agreed(_plan: Plan) -> bool:
     return True
-
-
-def _nothing(_text: str) -> None:
-    pass
 
 
 def _print_plan(plan: Plan, *, as_json: bool) -> None:

@@ -77,23 +77,25 @@ def look(shop: Workshop) -> Observed:
         return observe(shop.asking, shop.slots)
 
 
-def wish_for_war(
-    shop: Workshop, war: Path, strategy: Strategy, tell: Callable[[str], None], *, accept_loss: bool
-) -> Wish:
-    """Checks a WAR file. tell: gets warnings and notes. Raises Refused with every error that it has."""
+def wish_for_war(shop: Workshop, war: Path, strategy: Strategy, *, accept_loss: bool) -> Wish:
+    """Checks a WAR file; its warnings become the plan's notes. Raises Refused with every error that it has."""
     findings = check_war(war, shop.java.version, shop.home.major)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         advice_lines = dict.fromkeys(finding.advice for finding in errors if finding.advice)
         raise Refused("\n".join(finding.what for finding in errors), "; ".join(advice_lines))
-    for finding in findings:
-        tell(str(finding))
     read = read_war(war)
     _need_room(shop, read.size)
     identity = read.sha256[:12]
     stored = shop.store.directory / f"{identity}.war"
     release = Release(identity, read.sha256, stored, read.size, shop.clock.time(), war.name)
-    return Wish(release, strategy, source=war.absolute(), accept_session_loss=accept_loss)
+    return Wish(
+        release,
+        strategy,
+        source=war.absolute(),
+        accept_session_loss=accept_loss,
+        notes=tuple(f"{finding} [{war.name}]" for finding in findings),
+    )
 
 
 def _need_room(shop: Workshop, size: int) -> None:
@@ -219,7 +221,7 @@ def make_plan(shop: Workshop, planner: Planner) -> Plan:
         if problems:
             mends = dict.fromkeys(problem.advice for problem in problems if problem.advice)
             raise Refused("\n".join(map(str, problems)), "; ".join(mends))
-        return plan
+        return replace(plan, notes=(*plan.notes, *shop.warnings()))
 
 
 def carry_out(shop: Workshop, planner: Planner, order: Order, console: Console) -> int:
@@ -230,8 +232,6 @@ def carry_out(shop: Workshop, planner: Planner, order: Order, console: Console) 
     command = f"{order.kind} {plan.release.id}"
     with shop.lock.held(command, order.by) as lock:
         plan = make_plan(shop, planner)
-        for warning in shop.warnings():
-            console.say(f"warning: {warning}")
         outcome = _run(shop, plan, order, console, lock.check)
     return outcome.exit_code
 

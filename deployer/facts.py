@@ -40,7 +40,7 @@ def status(shop: Workshop) -> Document:
     cut = unfinished(runs, holder.pid if holder else None)
     active = observed.active if observed else None
     if cut is not None:
-        hints = advice.after_cut_off(cut, shop.journal.steps(cut.id), observed)
+        hints = advice.after_cut_off(cut, shop.journal.steps(cut.id), observed, names)
     else:
         hints = [] if holder else advice.hints(observed, shop.settings.strategy)
     return {

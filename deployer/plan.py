@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class Wish:
     """What is wanted. source: the WAR to store first, None when the release is in the store.
 
-    keep: ids of releases that must stay in the store, such as the last ones that went well.
+    keep: ids of releases that must stay in the store, such as the last ones that went well. notes: for the plan.
     """
 
     release: Release
@@ -47,6 +47,7 @@ class Wish:
     rollback: bool = False
     accept_session_loss: bool = False
     keep: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class _Making:
         self._stored = stored
         self._live = observed.active
         self._idle = observed.idle
-        self._notes: list[str] = []
+        self._notes: list[str] = [*wish.notes]
         if not ways.replicate:
             self._notes.append("sessions are not replicated: each switch logs users out")
         if observed.live.running and not observed.live.http_ready:
