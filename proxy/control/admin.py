@@ -104,7 +104,7 @@ class AdminApi:
                     "/v1/apps/{app}/releases/current",
                     "The deployer tells how its release is going.",
                     wire.ReleaseProgress,
-                    wire.AppStatus,
+                    wire.Done,
                     (404,),
                 ),
                 self._release,
@@ -170,9 +170,8 @@ class AdminApi:
         return _json(await self._supervisor.update_slot(request.match_info["app"], request.match_info["slot"], body))
 
     async def _release(self, request: web.Request) -> web.StreamResponse:
-        name = request.match_info["app"]
-        self._supervisor.set_release(name, await _body(request, wire.ReleaseProgress))
-        return _json(await self._supervisor.app_status(name))
+        self._supervisor.set_release(request.match_info["app"], await _body(request, wire.ReleaseProgress))
+        return _json(wire.Done(message="noted"))
 
     async def _reload(self, _request: web.Request) -> web.StreamResponse:
         return _json(wire.Done(message=await self._supervisor.reload()))

@@ -288,13 +288,14 @@ class Supervisor:
         return await app.switch(to=request.to, hold=request.hold, drain=request.drain, force=request.force)
 
     async def update_slot(self, name: str, slot: str, update: SlotUpdate) -> AppStatus:
-        """Returns when every worker has done it, or APPLY_SECONDS are over."""
+        """Returns when every worker sends requests accordingly, or APPLY_SECONDS are over."""
         app = self.app(name)
         root = update.static_root
         if root is not None and not await asyncio.to_thread(Path(root).is_dir):
             raise AdminError(422, f"static_root: {root} is no directory")
         await app.update_slot(slot, update)
-        return app_status(app, self.counters, await self.collect(APPLY_SECONDS))
+        matters = update.model_fields_set & {"backends", "static_root"}
+        return app_status(app, self.counters, await self.collect(APPLY_SECONDS if matters else ANSWER_SECONDS))
 
     def set_release(self, name: str, progress: ReleaseProgress) -> None:
         """Shown in the status; each change of a step is an event."""

@@ -132,6 +132,18 @@ async def test_a_reload_under_load_loses_nothing(proxy: ProxyProcess) -> None:
     assert (await proxy.shop()).slot("temp").requests >= len(load.answers)
 
 
+async def test_a_hangup_reloads(proxy: ProxyProcess) -> None:
+    assert proxy.process is not None
+    proxy.configure(workers=1)
+    proxy.process.send_signal(signal.SIGHUP)
+    await until(lambda: "1 new workers serve" in proxy.log())
+    await proxy.until_ready(1)
+    proxy.configure(workers=0)
+    proxy.process.send_signal(signal.SIGHUP)
+    await until(lambda: "not reloaded" in proxy.log())
+    assert await proxy.get() == "production"
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "detail"),
     [
