@@ -291,11 +291,11 @@ class Gate:
                 effects.sessions_ended.append((busy.epoch, session))
         if self._hold is not None and self._hold.until <= now:
             # The supervisor is gone, or slower than its bound: go on with what is known.
-            effects.wake += self._end_hold().wake
+            effects.wake = self._end_hold().wake
         if self._blocked and self._blocked_until <= now:
             self._blocked.clear()
             self._closed = self._hold is not None
-            effects.wake += self._all_waiting()
+            effects.wake = self._all_waiting()  # not in addition: who is woken twice claims twice
         if self._waiting:
             woken = set(effects.wake)
             late = [owner for owner, until in self._waiting.items() if until <= now and owner not in woken]
