@@ -63,10 +63,12 @@ class Guard(_Request):
     """
 
     max_error_ratio: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
-        None, description="largest share of answers of 500 and above"
+        default=None, description="largest share of answers of 500 and above"
     )
-    max_p99: PositiveDuration | None = Field(None, description="longest 99th percentile of the time to answer")
-    min_requests: int = Field(20, ge=1, le=1_000_000_000, description="with fewer in the window nothing is judged")
+    max_p99: PositiveDuration | None = Field(default=None, description="longest 99th percentile of the time to answer")
+    min_requests: int = Field(
+        default=20, ge=1, le=1_000_000_000, description="with fewer in the window nothing is judged"
+    )
     window: Annotated[PositiveDuration, Field(ge=1, le=3600)] = 10.0
 
     @model_validator(mode="after")
@@ -89,7 +91,7 @@ class SwitchRequest(_Request):
     drain: Duration = Field(30.0, description="time for the old slot's exchanges to end before they are cut")
     force: bool = Field(False, description="switch even to a slot without a healthy backend")
     confirm_within: Annotated[PositiveDuration, Field(le=86_400)] | None = Field(
-        None, description="time from the switch to its confirmation"
+        default=None, description="time from the switch to its confirmation"
     )
     guard: Guard | None = None
 
@@ -110,8 +112,8 @@ class SwitchReport(_Response):
     drain_ms: float
     cut: tuple[InflightExchange, ...] = Field((), description="exchanges ended at the drain's deadline")
     tunnels: int = Field(description="tunnels on the old slot at the switch")
-    trial: bool = Field(False, description="it must be confirmed, or it is undone")
-    confirm_by: float | None = Field(None, description="until when the trial must be confirmed")
+    trial: bool = Field(default=False, description="it must be confirmed, or it is undone")
+    confirm_by: float | None = Field(default=None, description="until when the trial must be confirmed")
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
 
@@ -169,7 +171,9 @@ class Figures(_Response):
     seconds: float
     requests: int
     errors_5xx: int
-    p99_ms: float | None = Field(None, description="upper bound of the histogram's bucket; none without a request")
+    p99_ms: float | None = Field(
+        default=None, description="upper bound of the histogram's bucket; none without a request"
+    )
 
 
 class TrialStatus(_Response):
@@ -179,11 +183,13 @@ class TrialStatus(_Response):
     to: str
     epoch: int
     started: float
-    confirm_by: float | None = Field(None, description="none: the guard alone decides")
+    confirm_by: float | None = Field(default=None, description="none: the guard alone decides")
     guard: Guard | None = None
     figures: Figures | None = None
     reverting: bool = False
-    problem: str | None = Field(None, description="why a revert that is due was not done yet; it is tried again")
+    problem: str | None = Field(
+        default=None, description="why a revert that is due was not done yet; it is tried again"
+    )
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
 
@@ -211,8 +217,8 @@ class AppStatus(_Response):
     draining: str | None = Field(None, description="the slot whose exchanges a switch waits for")
     slots: tuple[SlotStatus, ...]
     release: ReleaseProgress | None = None
-    trial: TrialStatus | None = Field(None, description="the switch that is not confirmed yet")
-    last_trial: TrialOutcome | None = Field(None, description="how the last trial ended")
+    trial: TrialStatus | None = Field(default=None, description="the switch that is not confirmed yet")
+    last_trial: TrialOutcome | None = Field(default=None, description="how the last trial ended")
 
     def slot(self, name: str) -> SlotStatus:
         """The slot of that name; KeyError when the app has none."""

@@ -94,6 +94,28 @@ class AdminApi:
             ),
             Route(
                 op(
+                    "POST",
+                    "/v1/apps/{app}/confirm",
+                    "Ends the trial of the last switch: it stays.",
+                    None,
+                    wire.AppStatus,
+                    (404, 409, 507),
+                ),
+                self._confirm,
+            ),
+            Route(
+                op(
+                    "POST",
+                    "/v1/apps/{app}/revert",
+                    "Ends the trial of the last switch: switches back, as a switch of its own.",
+                    None,
+                    wire.SwitchReport,
+                    (404, 409, 422, 503, 507),
+                ),
+                self._revert,
+            ),
+            Route(
+                op(
                     "PUT", "/v1/apps/{app}/slots/{slot}", "Changes a slot.", wire.SlotUpdate, wire.AppStatus, (404, 507)
                 ),
                 self._slot,
@@ -164,6 +186,12 @@ class AdminApi:
     async def _switch(self, request: web.Request) -> web.StreamResponse:
         body = await _body(request, wire.SwitchRequest)
         return _json(await self._supervisor.switch(request.match_info["app"], body))
+
+    async def _confirm(self, request: web.Request) -> web.StreamResponse:
+        return _json(await self._supervisor.confirm(request.match_info["app"]))
+
+    async def _revert(self, request: web.Request) -> web.StreamResponse:
+        return _json(await self._supervisor.revert(request.match_info["app"]))
 
     async def _slot(self, request: web.Request) -> web.StreamResponse:
         body = await _body(request, wire.SlotUpdate)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.control.prober import Prober
-from proxy.control.state import AppRecord, SlotRecord
+from proxy.control.state import AppRecord, SlotRecord, TrialRecord
 from proxy.control.switching import Switching
+from proxy.control.trial import TrialControl
 from proxy.core import orders
 from proxy.core.stats import BUCKETS_MS
 from proxy.core.switchover import Switchover
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from proxy.core.health import BackendHealth
+    from proxy.core.trial import Counts
     from proxy.settings import AppSettings, SlotSettings
-    from proxy.wire import ReleaseProgress, SlotUpdate, SwitchReport
+    from proxy.wire import ReleaseProgress, SlotUpdate, SwitchReport, SwitchRequest
+
+    Change = Callable[[AppRecord], AppRecord]
 
 
 class AppControl:
     """`tell_all(order)` reaches every worker that knows the slot. `switched(app)` is called when a switch is durable.
 
-    `note(kind, message)` makes an event.
+    `counts(slot)` asks the workers what the slot has done. `note(kind, message)` makes an event.
     """
 
     def __init__(
@@ -35,10 +39,11 @@ class AppControl:
         clock: Callable[[], float],
         send: Callable[[int, orders.Order], None],
         kill: Callable[[int, str], None],
-        stage: Callable[[Callable[[AppRecord], AppRecord]], Awaitable[None]],
-        persist: Callable[[Callable[[AppRecord], AppRecord]], Awaitable[None]],
+        stage: Callable[[Change], Awaitable[None]],
+        persist: Callable[[Change], Awaitable[AppRecord]],
         tell_all: Callable[[orders.HealthChanged | orders.SlotChanged], None],
         switched: Callable[[str], None],
+        counts: Callable[[str], Awaitable[Counts]],
         note: Callable[[str, str], None],
     ) -> None:
         self.name = name
@@ -54,12 +59,15 @@ class AppControl:
         self.refused = 0
         self.hold_hist = [0] * (len(BUCKETS_MS) + 1)
         self.hold_sum_ms = 0.0
+        self.trial = TrialControl(clock=clock, counts=counts, persist=persist, switch_back=self._switch_back, note=note)
+        self._clock = clock
         self._stage = stage
         self._persist = persist
         self._tell_all = tell_all
         self._switched = switched
         self._note = note
         self._watch()
+        self.trial.follow(record)
 
     @property
     def machine(self) -> Switchover:
@@ -84,20 +92,51 @@ class AppControl:
     def slots(self) -> dict[str, orders.SlotState]:
         return {name: self.slot(name) for name in self.settings.slots}
 
-    async def switch(self, *, to: str, hold: float, drain: float, force: bool) -> SwitchReport:
+    async def switch(self, request: SwitchRequest) -> SwitchReport:
         """Raises AdminError: 422 when the slot has no healthy backend, and as Switching.switch; StateError.
 
-        What takes time is done before the first request is held.
+        It ends an open trial, and may begin one.
         """
+        ending = self.trial.end("replaced", f"a switch to {request.to} was asked for")
+        begun = self._clock()
+
+        def also(record: AppRecord) -> AppRecord:
+            record = ending(record)
+            if request.confirm_within is None and request.guard is None:
+                return record
+            trial = TrialRecord(
+                from_slot=self.machine.active,
+                to=record.active,
+                epoch=record.epoch,
+                started=begun,
+                confirm_by=None if request.confirm_within is None else begun + request.confirm_within,
+                guard=request.guard,
+                hold=request.hold,
+                drain=request.drain,
+            )
+            return record.model_copy(update={"trial": trial})
+
+        report = await self._switch(request.to, hold=request.hold, drain=request.drain, force=request.force, also=also)
+        trial = self.trial.record
+        if trial is None or trial.epoch != report.epoch:
+            return report
+        return report.model_copy(update={"trial": True, "confirm_by": trial.confirm_by})
+
+    async def _switch_back(self, trial: TrialRecord, reason: str) -> SwitchReport:
+        also = self.trial.end("reverted", reason)
+        return await self._switch(trial.from_slot, hold=trial.hold, drain=trial.drain, force=False, also=also)
+
+    async def _switch(self, to: str, *, hold: float, drain: float, force: bool, also: Change) -> SwitchReport:
+        """What takes time is done before the first request is held."""
         if not force:
             why = await self.prober.slot_works(to)
             if why is not None:
                 raise AdminError(422, f"slot {to} has no healthy backend ({why}); force switches all the same")
         old = self.machine.active
         if to != old:
-            await self._stage(_activate(to, self.machine.epoch + 1))
+            await self._stage(_activate(to, self.machine.epoch + 1, also))
         try:
-            report = await self.switching.switch(to=to, hold=hold, drain=drain)
+            report = await self.switching.switch(to=to, hold=hold, drain=drain, also=also)
         except AdminError as error:
             self.refused += 1
             self._note("switch", f"{old} stays active: {error}")
@@ -146,10 +185,11 @@ class AppControl:
         why = f": {health.last_error}" if health.last_error else ""
         self._note("health", f"{slot} {address} is {'up' if health.up else 'down'}{why}")
 
-    async def _persist_active(self, active: str, epoch: int) -> None:
-        await self._persist(_activate(active, epoch))
+    async def _persist_active(self, active: str, epoch: int, also: Change) -> None:
+        record = await self._persist(_activate(active, epoch, also))
         self._switched(self.name)
         self._note("switch", f"{self.machine.active} -> {active} (switch {epoch})")
+        self.trial.follow(record)
 
     def _count_hold(self, hold_ms: float) -> None:
         self.hold_sum_ms += hold_ms
@@ -157,6 +197,7 @@ class AppControl:
         self.hold_hist[bucket] += 1
 
     async def close(self) -> None:
+        await self.trial.close()
         self.switching.close()
         await self.prober.close()
 
@@ -164,5 +205,5 @@ class AppControl:
         return f"<AppControl {self.switching!r}>"
 
 
-def _activate(active: str, epoch: int) -> Callable[[AppRecord], AppRecord]:
-    return lambda record: record.model_copy(update={"active": active, "epoch": epoch})
+def _activate(active: str, epoch: int, also: Change) -> Change:
+    return lambda record: also(record.model_copy(update={"active": active, "epoch": epoch}))

@@ -20,16 +20,17 @@ class StateKeeper:
         self.state = state
         self._lock = asyncio.Lock()
 
-    async def change_app(self, name: str, change: Callable[[AppRecord], AppRecord]) -> None:
-        """Returns when the app's new record is durable. Raises StateError; then the old one still counts."""
-        await self.change(lambda state: state.with_app(name, change(state.apps[name])))
+    async def change_app(self, name: str, change: Callable[[AppRecord], AppRecord]) -> AppRecord:
+        """The app's new record, when it is durable. Raises StateError; then the old one still counts."""
+        state = await self.change(lambda state: state.with_app(name, change(state.apps[name])))
+        return state.apps[name]
 
     async def stage_app(self, name: str, change: Callable[[AppRecord], AppRecord]) -> None:
         """Makes a coming `change_app` with the same outcome quicker. Raises StateError."""
         async with self._lock:
             await asyncio.to_thread(self.store.stage, self.state.with_app(name, change(self.state.apps[name])))
 
-    async def change(self, change: Callable[[State], State]) -> None:
+    async def change(self, change: Callable[[State], State]) -> State:
         """As `change_app`, for all of the state."""
         async with self._lock:
             new = change(self.state)
@@ -41,6 +42,7 @@ class StateKeeper:
                     await asyncio.to_thread(self.store.save, self.state)
                 raise
             self.state = new
+            return new
 
     def __repr__(self) -> str:
         return f"<StateKeeper {self.store!r} apps={sorted(self.state.apps)}>"

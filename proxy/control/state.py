@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from proxy.address import BackendAddress, Name
 from proxy.errors import StateError
+from proxy.wire import Guard, TrialOutcome
 
 if TYPE_CHECKING:
     from proxy.settings import Settings
@@ -35,10 +36,28 @@ class SlotRecord(_Record):
     release: str | None = None
 
 
+class TrialRecord(_Record):
+    """A switch that is undone unless it is confirmed. Unix times, so that the deadline holds over a restart.
+
+    `hold` and `drain` (seconds) are those of the switch; its undoing has them too.
+    """
+
+    from_slot: Name
+    to: Name
+    epoch: Annotated[int, Field(ge=1)]
+    started: float
+    confirm_by: float | None
+    guard: Guard | None
+    hold: float
+    drain: float
+
+
 class AppRecord(_Record):
     active: Name
     epoch: Annotated[int, Field(ge=0)]
     slots: dict[Name, SlotRecord] = {}
+    trial: TrialRecord | None = None
+    last_trial: TrialOutcome | None = None
 
 
 class State(_Record):
@@ -55,7 +74,8 @@ class State(_Record):
 def for_settings(state: State, settings: Settings, path: str) -> State:
     """The state completed for new apps. Apps that the settings no longer have keep their record.
 
-    `path` is the state file's, for the message. Raises StateError when an active slot is not in the settings.
+    `path` is the state file's, for the message. Raises StateError when an active slot, or the one that a trial goes
+    back to, is not in the settings.
     """
     for name, app in settings.apps.items():
         record = state.apps.get(name)
@@ -66,6 +86,11 @@ def for_settings(state: State, settings: Settings, path: str) -> State:
                 f"slot {record.active} of app {name} is active, but the configuration has no such slot",
                 f"add apps.{name}.slots.{record.active} again, or switch to another slot first; to forget "
                 f"what was active, remove apps.{name} from {path} while the proxy is stopped",
+            )
+        elif record.trial is not None and record.trial.from_slot not in app.slots:
+            raise StateError(
+                f"the trial of app {name} goes back to slot {record.trial.from_slot}, which the configuration lacks",
+                f"add apps.{name}.slots.{record.trial.from_slot} again, or confirm the trial first",
             )
     return state
 

@@ -78,6 +78,8 @@ def app_status(app: AppControl, counters: Counters, totals: dict[str, Any]) -> A
         draining=app.machine.draining,
         slots=tuple(_slot_status(app, name, counters, totals) for name in app.settings.slots),
         release=app.release,
+        trial=app.trial.status(),
+        last_trial=app.trial.last,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxy.config_file import load
 from proxy.control.app_control import AppControl
-from proxy.control.counters import Counters
+from proxy.control.counters import Counters, slot_of
 from proxy.control.fleet import Fleet
 from proxy.control.listeners import Listeners
 from proxy.control.questions import Questions
@@ -18,6 +18,7 @@ from proxy.control.state import for_settings
 from proxy.control.status import app_status, status
 from proxy.control.worker_process import COMMAND, WorkerError
 from proxy.core import orders
+from proxy.core.trial import Counts
 from proxy.errors import AdminError, ConfigurationError, OperatorError, RefusedError
 from proxy.wire import Inflight
 
@@ -170,6 +171,7 @@ class Supervisor:
             persist=partial(self._keeper.change_app, name),
             tell_all=self._tell_all,
             switched=self.counters.mark_switch,
+            counts=partial(self._counts, name),
             note=lambda kind, message: self.bus.publish(kind, message, name),
         )
 
@@ -285,7 +287,17 @@ class Supervisor:
                     503, f"worker {worker.number} still ends requests of the last configuration, without {request.to}"
                 )
         await self.collect()
-        return await app.switch(to=request.to, hold=request.hold, drain=request.drain, force=request.force)
+        return await app.switch(request)
+
+    async def confirm(self, name: str) -> AppStatus:
+        """Ends the trial: the switch stays. Raises AdminError 404, 409."""
+        app = self.app(name)
+        await app.trial.confirm("it was confirmed")
+        return app_status(app, self.counters, await self.collect())
+
+    async def revert(self, name: str) -> SwitchReport:
+        """Ends the trial: switches back. Raises AdminError as `switch`."""
+        return await self.app(name).trial.revert("it was called back")
 
     async def update_slot(self, name: str, slot: str, update: SlotUpdate) -> AppStatus:
         """Returns when every worker sends requests accordingly, or APPLY_SECONDS are over."""
@@ -304,6 +316,10 @@ class Supervisor:
         running = [step.name for step in progress.steps if step.state == "running"]
         what = progress.message or (f"step {running[0]}" if running else "")
         self.bus.publish("release", f"{progress.release} {progress.state}{': ' if what else ''}{what}", name)
+
+    async def _counts(self, app: str, slot: str) -> Counts:
+        counted = slot_of(await self.collect(), app, slot)
+        return Counts(counted["requests"], counted["status"][4], tuple(counted["hist"]))
 
     def _serving(self) -> list[WorkerProcess]:
         return [worker for worker in self.fleet.workers.values() if worker.state in ("ready", "draining")]

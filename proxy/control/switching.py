@@ -12,11 +12,18 @@ from proxy.errors import AdminError, StateError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from proxy.control.state import AppRecord
     from proxy.wire import SwitchReport
+
+    Change = Callable[[AppRecord], AppRecord]
+
+
+def _nothing(record: AppRecord) -> AppRecord:
+    return record
 
 
 class Switching:
-    """`send`, `kill`: to a worker, by number. `persist(active, epoch)` returns when that is durable."""
+    """`send`, `kill`: to a worker, by number. `persist(active, epoch, also)` returns when both are durable at once."""
 
     def __init__(
         self,
@@ -24,7 +31,7 @@ class Switching:
         *,
         send: Callable[[int, orders.Order], None],
         kill: Callable[[int, str], None],
-        persist: Callable[[str, int], Awaitable[None]],
+        persist: Callable[[str, int, Change], Awaitable[None]],
     ) -> None:
         self.machine = machine
         self._send = send
@@ -33,14 +40,16 @@ class Switching:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._answers: dict[int, asyncio.Future[SwitchReport]] = {}
+        self._also: dict[int, Change] = {}
         self._decided = asyncio.Event()
         self._decided.set()
         self._writing: asyncio.Task[None] | None = None
 
-    async def switch(self, *, to: str, hold: float, drain: float) -> SwitchReport:
+    async def switch(self, *, to: str, hold: float, drain: float, also: Change = _nothing) -> SwitchReport:
         """Returns when the old slot is drained, or the drain is over. It goes on when the caller goes away.
 
-        Raises AdminError: 409 while another switch is under way, 503 when nothing was switched.
+        `also` is what else of the app's record changes with the switch, in the same write. Raises AdminError: 409
+        while another switch is under way, 503 when nothing was switched.
         """
         try:
             number, actions = self.machine.begin(self._loop.time(), to=to, hold=hold, drain=drain)
@@ -48,6 +57,7 @@ class Switching:
             raise AdminError(409, str(error)) from error
         answer: asyncio.Future[SwitchReport] = self._loop.create_future()
         self._answers[number] = answer
+        self._also[number] = also
         self._do(actions)
         return await asyncio.shield(answer)
 
@@ -83,9 +93,11 @@ class Switching:
                 case Persist():
                     self._writing = asyncio.create_task(self._write(action))
                 case Reported(attempt, report):
+                    self._also.pop(attempt)
                     self._answers.pop(attempt).set_result(report)
                 case Refused(attempt, reason):
                     # Nobody may be waiting any more; an exception that nobody takes would be reported as lost.
+                    self._also.pop(attempt)
                     answer = self._answers.pop(attempt)
                     answer.set_exception(AdminError(503, f"not switched: {reason}"))
                     answer.exception()
@@ -97,7 +109,7 @@ class Switching:
 
     async def _write(self, action: Persist) -> None:
         try:
-            await self._persist(action.active, action.epoch)
+            await self._persist(action.active, action.epoch, self._also[action.attempt])
         except StateError as error:
             self._do(self.machine.persist_failed(action.attempt, str(error)))
         else:

@@ -29,7 +29,7 @@ class Site:
             persist=self.persist,
         )
 
-    async def persist(self, _active: str, _epoch: int) -> None:
+    async def persist(self, *_: object) -> None:
         await self.disk.wait()
         if self.fails:
             raise StateError("no room")
