@@ -46,7 +46,7 @@ class Classes:
         return found
 
     def data(self, name: str) -> bytes:
-        """A class's bytes."""
+        """A class's bytes. Raises ClassFileError when its archive is damaged."""
         return self._load(name)
 
     def serializable(self, name: str) -> bool | None:
@@ -73,11 +73,13 @@ class Classes:
     def superclasses(self, name: str) -> Iterator[str]:
         """The classes of the application that a class extends, the nearest first."""
         seen = {name}
-        header = self.headers.get(name)
-        while header is not None and header.super_name in self.headers and header.super_name not in seen:
-            seen.add(header.super_name)
-            yield header.super_name
-            header = self.headers[header.super_name]
+        while (header := self.headers.get(name)) is not None:
+            parent = header.super_name
+            if parent is None or parent not in self.headers or parent in seen:
+                return
+            seen.add(parent)
+            yield parent
+            name = parent
 
     def subtypes(self, name: str) -> list[str]:
         """All that extend or implement a type, without itself."""

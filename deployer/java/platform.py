@@ -54,78 +54,32 @@ _SERIALIZABLE = frozenset(f"{package}/{name}" for package, names in _TABLE.items
     f"{api}/servlet/{name}" for api in ("javax", "jakarta") for name in ("GenericServlet", "http/HttpServlet")
 }
 
-NEVER = frozenset(
-    [
-        "java/lang/Thread",
-        "java/lang/ThreadLocal",
-        "java/lang/ClassLoader",
-        "java/lang/Process",
-        "java/util/Scanner",
-        "java/util/Timer",
-        "java/util/Optional",
-        "java/util/OptionalInt",
-        "java/util/OptionalLong",
-        "java/util/OptionalDouble",
-        "java/util/stream/Stream",
-        "java/util/concurrent/ExecutorService",
-        "java/util/concurrent/CountDownLatch",
-        "java/util/concurrent/CompletableFuture",
-        "java/util/logging/Logger",
-        "java/time/format/DateTimeFormatter",
-        "java/io/InputStream",
-        "java/io/OutputStream",
-        "java/io/Reader",
-        "java/io/Writer",
-        "java/net/Socket",
-        "java/sql/Connection",
-        "java/sql/Statement",
-        "java/sql/PreparedStatement",
-        "java/sql/ResultSet",
-    ]
-) | {
-    f"{api}/servlet/{name}"
-    for api in ("javax", "jakarta")
-    for name in (
-        "ServletContext",
-        "ServletRequest",
-        "ServletResponse",
-        "http/HttpServletRequest",
-        "http/HttpServletResponse",
-        "http/HttpSession",
-    )
+_NEVER = {
+    "java/lang": "Thread ThreadLocal ClassLoader Process",
+    "java/util": "Optional OptionalDouble OptionalInt OptionalLong Scanner Timer",
+    "java/util/stream": "Stream",
+    "java/util/concurrent": "CompletableFuture CountDownLatch ExecutorService",
+    "java/util/logging": "Logger",
+    "java/time/format": "DateTimeFormatter",
+    "java/io": "InputStream OutputStream Reader Writer",
+    "java/net": "Socket",
+    "java/sql": "Connection PreparedStatement ResultSet Statement",
+    "jakarta/servlet": "ServletContext ServletRequest ServletResponse",
+    "jakarta/servlet/http": "HttpServletRequest HttpServletResponse HttpSession",
+    "javax/servlet": "ServletContext ServletRequest ServletResponse",
+    "javax/servlet/http": "HttpServletRequest HttpServletResponse HttpSession",
 }
+NEVER = frozenset(f"{package}/{name}" for package, names in _NEVER.items() for name in names.split())
 """Types whose objects Java cannot serialise, whatever subclass they are of."""
 
-FIXED = frozenset(
-    f"java/{name}"
-    for name in [
-        "lang/Boolean",
-        "lang/Byte",
-        "lang/Character",
-        "lang/Double",
-        "lang/Float",
-        "lang/Integer",
-        "lang/Long",
-        "lang/Short",
-        "lang/String",
-        "math/BigDecimal",
-        "math/BigInteger",
-        "util/UUID",
-        "util/Locale",
-        "util/Currency",
-        "net/URI",
-        "net/URL",
-        "time/Duration",
-        "time/Instant",
-        "time/LocalDate",
-        "time/LocalDateTime",
-        "time/LocalTime",
-        "time/OffsetDateTime",
-        "time/Period",
-        "time/Year",
-        "time/ZonedDateTime",
-    ]
-)
+_FIXED = {
+    "java/lang": "Boolean Byte Character Double Float Integer Long Short String",
+    "java/math": "BigDecimal BigInteger",
+    "java/util": "Currency Locale UUID",
+    "java/net": "URI URL",
+    "java/time": "Duration Instant LocalDate LocalDateTime LocalTime OffsetDateTime Period Year ZonedDateTime",
+}
+FIXED = frozenset(f"{package}/{name}" for package, names in _FIXED.items() for name in names.split())
 """Classes of which no object is also of another in this set: such a field's value fits no other of these."""
 
 
