@@ -2,60 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxy.errors import OperatorError, RefusedError
+from proxy.cli_parts import app_name, call, tells_errors, with_app, with_config, with_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from proxy.wire import Status
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _with_config(command: Callable[P, R]) -> Callable[P, R]:
-    option: Callable[[Callable[P, R]], Callable[P, R]] = click.option(
-        "-c",
-        "--config",
-        default="config/proxy.yaml",
-        show_default=True,
-        metavar="FILE",
-        help="The configuration.",
-    )
-    return option(command)
-
-
-def _with_json(command: Callable[P, R]) -> Callable[P, R]:
-    option: Callable[[Callable[P, R]], Callable[P, R]] = click.option(
-        "--json", "as_json", is_flag=True, help="Print JSON, for machines."
-    )
-    return option(command)
-
-
-def _tells_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """An operator's error ends the command with its message, its advice and its exit code."""
-
-    @functools.wraps(command)
-    def told(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except OperatorError as error:
-            click.echo(f"{error}", err=True)
-            if error.advice:
-                click.echo(f"→ {error.advice}" if _speaks_utf8() else f"-> {error.advice}", err=True)
-            sys.exit(error.exit_code)
-
-    return told
-
-
-def _speaks_utf8() -> bool:
-    return (sys.stderr.encoding or "").lower().replace("-", "") == "utf8"
 
 
 @click.group(
@@ -79,8 +34,8 @@ def main() -> None:
 
 
 @main.command()
-@_with_config
-@_tells_errors
+@with_config
+@tells_errors
 def run(config: str) -> None:
     """Serve, in the foreground.
 
@@ -92,9 +47,9 @@ def run(config: str) -> None:
 
 
 @main.command()
-@_with_config
-@_with_json
-@_tells_errors
+@with_config
+@with_json
+@tells_errors
 def check(config: str, as_json: bool) -> None:
     """Validate the configuration: every error at once."""
     from proxy.config_file import load
@@ -107,27 +62,27 @@ def check(config: str, as_json: bool) -> None:
 
 
 @main.command()
-@_with_config
-@_with_json
-@_tells_errors
+@with_config
+@with_json
+@tells_errors
 def status(config: str, as_json: bool) -> None:
     """Show what is active, what is up, and what the workers do."""
     from proxy.wire import Status
 
-    found = Status.model_validate_json(_call(config, "GET", "/v1/status"))
+    found = Status.model_validate_json(call(config, "GET", "/v1/status"))
     click.echo(found.model_dump_json(indent=2) if as_json else "\n".join(_status_lines(found)))
 
 
 @main.command()
 @click.argument("slot")
-@click.option("-a", "--app", metavar="APP", help="Which app, where there are several.")
+@with_app
 @click.option("--expect", metavar="SLOT", help="Refuse unless this slot is active now.")
 @click.option("--hold", default=5.0, show_default=True, help="Longest wait of a new request, in seconds.")
 @click.option("--drain", default=30.0, show_default=True, help="Seconds until requests on the old slot are cut.")
 @click.option("--force", is_flag=True, help="Even if the slot has no healthy backend.")
-@_with_config
-@_with_json
-@_tells_errors
+@with_config
+@with_json
+@tells_errors
 def switch(
     slot: str,
     app: str | None,
@@ -152,29 +107,29 @@ def switch(
     except ValidationError as error:
         detail = error.errors()[0]
         raise ConfigurationError(f"{detail['loc'][0]}: {detail['msg']}, found {detail['input']!r}") from error
-    path = f"/v1/apps/{_app_name(config, app)}/switch"
-    raw = _call(config, "POST", path, request, within=hold + drain + 15.0)
+    path = f"/v1/apps/{app_name(config, app)}/switch"
+    raw = call(config, "POST", path, request, within=hold + drain + 15.0)
     report = SwitchReport.model_validate_json(raw)
     click.echo(report.model_dump_json(indent=2, by_alias=True) if as_json else _report_text(report))
 
 
 @main.command()
-@_with_config
-@_with_json
-@_tells_errors
+@with_config
+@with_json
+@tells_errors
 def reload(config: str, as_json: bool) -> None:
     """Take over a changed configuration. A wrong one changes nothing; no request is lost."""
     from proxy.config_file import load
     from proxy.wire import Done
 
     load(config)
-    done = Done.model_validate_json(_call(config, "POST", "/v1/reload", within=90.0))
+    done = Done.model_validate_json(call(config, "POST", "/v1/reload", within=90.0))
     click.echo(done.model_dump_json() if as_json else done.message)
 
 
 @main.command()
-@_with_config
-@_tells_errors
+@with_config
+@tells_errors
 def stop(config: str) -> None:
     """Stop gracefully, and wait for the end. Requests under way are answered, at most for timeouts.stop."""
     from proxy.config_file import load
@@ -182,24 +137,6 @@ def stop(config: str) -> None:
 
     settings = load(config)
     click.echo(stop_running(settings.state_dir, settings.timeouts.stop + 10.0))
-
-
-def _call(config: str, method: str, path: str, body: Any = None, *, within: float = 10.0) -> bytes:
-    from proxy.admin_client import AdminClient
-    from proxy.config_file import load
-
-    return AdminClient(load(config).admin).call(method, path, body, within=within)
-
-
-def _app_name(config: str, app: str | None) -> str:
-    from proxy.config_file import load
-
-    names = list(load(config).apps)
-    if app is None and len(names) > 1:
-        raise RefusedError(f"there are several apps: {', '.join(names)}", "say which with -a")
-    if app is not None and app not in names:
-        raise RefusedError(f"there is no app {app}; there is {', '.join(names)}")
-    return app or names[0]
 
 
 def _report_text(report: Any) -> str:
