@@ -75,7 +75,7 @@ class Downstream(asyncio.Protocol):
     __slots__ = (
         "_authority", "_backlog", "_chunks", "_client_eof", "_encode", "_exchange", "_fields", "_forwarded", "_head",
         "_keep_alive", "_owed", "_partial", "_paused", "_peer", "_pipelined", "_request_id", "_running", "_sender",
-        "_server", "_started", "_state", "_until_close", "_write_paused", "address", "deadline", "transport",
+        "_server", "_started", "_state", "_unsent", "_until_close", "_write_paused", "address", "deadline", "transport",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
@@ -99,6 +99,7 @@ class Downstream(asyncio.Protocol):
         self._paused = False  # the exchange can take no more of the body
         self._backlog = False  # too much has come for later requests
         self._write_paused = False
+        self._unsent = 0  # bytes that waited for a slow client when it was last looked at
         self._running = False
         self._peer: Peer = None  # type: ignore[assignment]  # set by connection_made, as are the next two
         self.address = b""
@@ -169,6 +170,7 @@ class Downstream(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._write_paused = True
+        self._unsent = self.transport.get_write_buffer_size()
         self.deadline = self._server.time + self._server.timeouts.body
         if self._exchange is not None:
             self._exchange.pause_response()
@@ -178,7 +180,8 @@ class Downstream(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._write_paused = False
         if self._exchange is not None:
-            self.deadline = self._server.time + self._server.timeouts.response
+            tunnel = self._state == _TUNNEL
+            self.deadline = self._server.time + (TUNNEL_IDLE if tunnel else self._server.timeouts.response)
             self._exchange.resume_response()
         elif self._sender is not None:
             self._sender.resume()
@@ -523,12 +526,15 @@ class Downstream(asyncio.Protocol):
         self._state = _DISCARD
         self._pipelined = b""
         self._owed = MAX_LINGER_BYTES
-        self.deadline = self._server.time + LINGER_SECONDS
+        self._unsent = self.transport.get_write_buffer_size()
+        self.deadline = self._server.time + (self._server.timeouts.body if self._unsent else LINGER_SECONDS)
         self.transport.write_eof()
         self._end_backlog()
 
     def _close(self) -> None:
         self._state = _CLOSED
+        self._unsent = self.transport.get_write_buffer_size()
+        self.deadline = self._server.time + self._server.timeouts.body
         self.transport.close()
 
     def stop(self, now: float) -> None:
@@ -558,8 +564,13 @@ class Downstream(asyncio.Protocol):
             else:
                 self._close()
         elif self._state == _DISCARD or self._state == _CLOSED or self._write_paused:
-            self._state = _CLOSED
-            self.transport.abort()
+            unsent = self.transport.get_write_buffer_size()
+            if 0 < unsent < self._unsent:  # slow, but it reads
+                self._unsent = unsent
+                self.deadline = now + self._server.timeouts.body
+            else:
+                self._state = _CLOSED
+                self.transport.abort()
         elif exchange is None:
             self.deadline = now + self._server.timeouts.response
         elif self._state == _TUNNEL:

@@ -175,11 +175,11 @@ class Exchange:
 
     def pause_response(self) -> None:
         if self.upstream is not None:
-            self.upstream.transport.pause_reading()
+            self.upstream.pause()
 
     def resume_response(self) -> None:
-        if self.upstream is not None and not self.upstream.transport.is_closing():
-            self.upstream.transport.resume_reading()
+        if self.upstream is not None:
+            self.upstream.resume()
 
     @property
     def streams_events(self) -> bool:
@@ -263,9 +263,8 @@ class Exchange:
 
     # --- the backend's side ----------------------------------------------------------------------------------------
 
-    @property
-    def wants_upgrade(self) -> bool:
-        return bool(self.fields.upgrade)
+    def offers(self, protocol: bytes) -> bool:
+        return set(_protocols(protocol)) <= set(_protocols(self.fields.upgrade)) if protocol else False
 
     @property
     def decode_chunks(self) -> bool:
@@ -365,3 +364,7 @@ class Exchange:
             self._backend.in_flight -= 1
         self.app.ended(self)
         self.client.exchange_ended(whole)
+
+
+def _protocols(upgrade: bytes) -> list[bytes]:
+    return [protocol.strip(b" \t") for protocol in upgrade.lower().split(b",")]

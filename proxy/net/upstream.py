@@ -59,8 +59,9 @@ class ResponseSink(Protocol):
     @property
     def method(self) -> bytes: ...
 
-    @property
-    def wants_upgrade(self) -> bool: ...
+    def offers(self, protocol: bytes) -> bool:
+        """Whether the request offered to switch to this, the value of an Upgrade field."""
+        ...
 
     @property
     def request_sent(self) -> bool:
@@ -112,8 +113,8 @@ class Upstream(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_chunks", "_interims", "_keep_alive", "_owed", "_partial", "_sink", "_state", "idle_since", "pool", "reused",
-        "transport",
+        "_chunks", "_interims", "_keep_alive", "_owed", "_partial", "_read_paused", "_sink", "_state", "_write_paused",
+        "idle_since", "pool", "reused", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -125,6 +126,8 @@ class Upstream(asyncio.Protocol):
         self._partial: HeadBuffer | None = None
         self._keep_alive = False
         self._interims = 0
+        self._read_paused = False
+        self._write_paused = False
         self.reused = False
         self.idle_since = 0.0
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
@@ -153,6 +156,15 @@ class Upstream(asyncio.Protocol):
         """The tunnel's client sends no more."""
         if self._state == _TUNNEL and not self.transport.is_closing():
             self.transport.write_eof()
+
+    def pause(self) -> None:
+        """The client does not keep up: reads no more of the response."""
+        self._read_paused = True
+        self.transport.pause_reading()
+
+    def resume(self) -> None:
+        self._read_paused = False
+        self.transport.resume_reading()
 
     def abandon(self) -> None:
         """The exchange wants no more of it: the connection can't be used again."""
@@ -234,10 +246,12 @@ class Upstream(asyncio.Protocol):
             self._fail(ResponseError("the response was cut off"))
 
     def pause_writing(self) -> None:
+        self._write_paused = True
         if self._sink is not None:
             self._sink.pause_sending()
 
     def resume_writing(self) -> None:
+        self._write_paused = False
         if self._sink is not None:
             self._sink.resume_sending()
 
@@ -260,7 +274,7 @@ class Upstream(asyncio.Protocol):
                 self._final_head(sink, head, rest)
                 return
             if head.status == 101:
-                if not sink.wants_upgrade or not head.upgrade:
+                if not sink.offers(head.upgrade):
                     raise ResponseError("the response switches protocols, which the request did not ask for")
                 self._state = _TUNNEL
                 sink.upgraded(head, rest)
@@ -309,12 +323,16 @@ class Upstream(asyncio.Protocol):
         """The response is whole. `response` or `body` may have ended the exchange itself: then there is no sink."""
         if self._sink is not sink:
             return
-        reusable = self._keep_alive and sink.request_sent and not self.transport.is_closing()
+        request_taken = sink.request_sent and not self._write_paused
         self._sink = None
         self._chunks = None
-        if reusable:
+        if not request_taken:
+            self.abandon()  # what the backend does not read of the request would keep the connection open
+        elif self._keep_alive and not self.transport.is_closing():
             self._state = _IDLE
             self.reused = True
+            if self._read_paused:
+                self.resume()
             self.pool.put(self)
         else:
             self.close()

@@ -275,6 +275,7 @@ class Site:
         self.clients: list[Peer] = []
         self._log = AccessLog(str(self.log_path), format, clock=lambda: 1_700_000_000.0)
         self._finished: list[str] | None = None
+        self._epoch = 0
         states = {slot: orders.SlotState(backends=dict.fromkeys(at, True)) for slot, at in slots.items()}
         self.app = App(
             "shop",
@@ -328,6 +329,24 @@ class Site:
         if known is None:
             return data
         return re.sub(known[1] + rb"([0-9a-f]{6})", lambda id: b"#%d" % int(id[1], 16), data)
+
+    def hold(self, seconds: float = 5.0) -> None:
+        """The supervisor begins a switch."""
+        self._epoch += 1
+        self.app.hold(orders.Hold(app="shop", epoch=self._epoch, attempt=1, hold=seconds))
+
+    def switch(self, to: str, busy: dict[str, int] | None = None) -> None:
+        """It ends the switch that `hold` began."""
+        self.app.switch(orders.Switch(app="shop", epoch=self._epoch, to=to, busy=busy or {}))
+        self.settle()
+
+    def drain(self, slot: str) -> None:
+        self.app.drain(orders.Drain(app="shop", epoch=self._epoch, slot=slot))
+        self.settle()
+
+    def cut(self, slot: str) -> None:
+        self.app.cut(orders.Cut(app="shop", epoch=self._epoch, slot=slot))
+        self.settle()
 
     def stats(self, slot: str = "production") -> dict[str, Any]:
         """The slot's counters."""
