@@ -56,6 +56,11 @@ def severe(source: str, message: str, *detail: str) -> LogRecord:
     return LogRecord("SEVERE", source, message, detail)
 
 
+def test_a_session_that_came_twice_is_not_lost() -> None:
+    twice = LogRecord("WARNING", f"{MANAGER}.deserializeSessions", "overload existing session [AB12]", ())
+    assert dropped([twice]) == []
+
+
 UNREADABLE = severe(
     f"{MANAGER}.deserializeSessions",
     "IOException while loading persisted sessions",
