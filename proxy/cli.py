@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from proxy.cli_parts import app_name, call, tells_errors, with_app, with_config, with_json
+from proxy import cli_traffic
+from proxy.cli_parts import call, tells_errors, with_config, with_json
 
 if TYPE_CHECKING:
     from proxy.wire import Status
@@ -31,6 +32,10 @@ Exit codes: 0 done; 2 usage or configuration; 3 refused, and nothing was touched
 @click.version_option(package_name="switchyard", prog_name="proxy")
 def main() -> None:
     """The public front server: it serves an app from one of its slots, and switches without losing a request."""
+
+
+for command in cli_traffic.COMMANDS:
+    main.add_command(command)
 
 
 @main.command()
@@ -70,47 +75,7 @@ def status(config: str, as_json: bool) -> None:
     from proxy.wire import Status
 
     found = Status.model_validate_json(call(config, "GET", "/v1/status"))
-    click.echo(found.model_dump_json(indent=2) if as_json else "\n".join(_status_lines(found)))
-
-
-@main.command()
-@click.argument("slot")
-@with_app
-@click.option("--expect", metavar="SLOT", help="Refuse unless this slot is active now.")
-@click.option("--hold", default=5.0, show_default=True, help="Longest wait of a new request, in seconds.")
-@click.option("--drain", default=30.0, show_default=True, help="Seconds until requests on the old slot are cut.")
-@click.option("--force", is_flag=True, help="Even if the slot has no healthy backend.")
-@with_config
-@with_json
-@tells_errors
-def switch(
-    slot: str,
-    app: str | None,
-    expect: str | None,
-    hold: float,
-    drain: float,
-    force: bool,
-    config: str,
-    as_json: bool,
-) -> None:
-    """Make SLOT active in all workers, and wait until the old slot is drained."""
-    from pydantic import ValidationError
-
-    from proxy.errors import ConfigurationError
-    from proxy.wire import SwitchReport, SwitchRequest
-
-    wanted: dict[str, Any] = {"to": slot, "hold": hold, "drain": drain, "force": force}
-    if expect is not None:
-        wanted["expect_active"] = expect
-    try:
-        request = SwitchRequest.model_validate(wanted)
-    except ValidationError as error:
-        detail = error.errors()[0]
-        raise ConfigurationError(f"{detail['loc'][0]}: {detail['msg']}, found {detail['input']!r}") from error
-    path = f"/v1/apps/{app_name(config, app)}/switch"
-    raw = call(config, "POST", path, request, within=hold + drain + 15.0)
-    report = SwitchReport.model_validate_json(raw)
-    click.echo(report.model_dump_json(indent=2, by_alias=True) if as_json else _report_text(report))
+    click.echo(found.model_dump_json(indent=2, by_alias=True) if as_json else "\n".join(_status_lines(found)))
 
 
 @main.command()
@@ -139,21 +104,6 @@ def stop(config: str) -> None:
     click.echo(stop_running(settings.state_dir, settings.timeouts.stop + 10.0))
 
 
-def _report_text(report: Any) -> str:
-    if report.from_slot == report.to:
-        return f"{report.app}: {report.to} is active already"
-    lines = [
-        f"{report.app}: {report.from_slot} -> {report.to}, switch {report.epoch}, in {report.workers} workers",
-        f"  hold {report.hold_ms:.1f} ms, {report.held} requests waited, {report.in_flight} were on the old slot",
-        f"  {'drained' if report.drained else 'not drained'} after {report.drain_ms:.0f} ms",
-    ]
-    lines += [
-        f"  cut after {exchange.age_ms / 1000:.1f} s: {exchange.method} {exchange.path} ({exchange.client})"
-        for exchange in report.cut
-    ]
-    return "\n".join(lines)
-
-
 def _status_lines(status: Status) -> list[str]:
     lines = [
         f"proxy {status.version}, pid {status.pid}, {'ready' if status.ready else 'NOT READY'}",
@@ -168,6 +118,7 @@ def _status_lines(status: Status) -> list[str]:
     for app in status.apps:
         doing = ", being switched" if app.switching else f", {app.draining} drains" if app.draining else ""
         lines.append(f"app {app.name}: {app.active} is active (switch {app.epoch}), {app.held} held{doing}")
+        lines += cli_traffic.trial_lines(app)
         for slot in app.slots:
             release = f", release {slot.release}" if slot.release else ""
             lines.append(

@@ -97,6 +97,8 @@ class AppControl:
 
         It ends an open trial, and may begin one.
         """
+        if not request.force:
+            await self._check_slot(request.to)
         ending = self.trial.end("replaced", f"a switch to {request.to} was asked for")
         begun = self._clock()
 
@@ -116,22 +118,24 @@ class AppControl:
             )
             return record.model_copy(update={"trial": trial})
 
-        report = await self._switch(request.to, hold=request.hold, drain=request.drain, force=request.force, also=also)
+        report = await self._switch(request.to, hold=request.hold, drain=request.drain, also=also)
         trial = self.trial.record
         if trial is None or trial.epoch != report.epoch:
             return report
         return report.model_copy(update={"trial": True, "confirm_by": trial.confirm_by})
 
     async def _switch_back(self, trial: TrialRecord, reason: str) -> SwitchReport:
+        await self._check_slot(trial.from_slot)
         also = self.trial.end("reverted", reason)
-        return await self._switch(trial.from_slot, hold=trial.hold, drain=trial.drain, force=False, also=also)
+        return await self._switch(trial.from_slot, hold=trial.hold, drain=trial.drain, also=also)
 
-    async def _switch(self, to: str, *, hold: float, drain: float, force: bool, also: Change) -> SwitchReport:
+    async def _check_slot(self, slot: str) -> None:
+        why = await self.prober.slot_works(slot)
+        if why is not None:
+            raise AdminError(422, f"slot {slot} has no healthy backend ({why}); force switches all the same")
+
+    async def _switch(self, to: str, *, hold: float, drain: float, also: Change) -> SwitchReport:
         """What takes time is done before the first request is held."""
-        if not force:
-            why = await self.prober.slot_works(to)
-            if why is not None:
-                raise AdminError(422, f"slot {to} has no healthy backend ({why}); force switches all the same")
         old = self.machine.active
         if to != old:
             await self._stage(_activate(to, self.machine.epoch + 1, also))

@@ -49,7 +49,8 @@ class TrialControl:
         self._switch_back = switch_back
         self._note = note
         self._trial: Trial | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._acting = False
         self._ending: Outcome | None = None
         self._problem: str | None = None
 
@@ -141,15 +142,17 @@ class TrialControl:
     def _watch(self, record: TrialRecord | None) -> None:
         self.record = record
         self._problem = None
-        task, self._task = self._task, None
-        if task is not None and self._ending is None:
-            task.cancel()
+        if not self._acting:  # the one that ends the trial itself is still to tell how that went, and ends by itself
+            for task in self._tasks:
+                task.cancel()
         self._trial = None
         if record is not None:
             self._trial = Trial(record.started, record.confirm_by, record.guard)
             limit = "" if record.confirm_by is None else f" for {max(0.0, record.confirm_by - self._clock()):.0f} s"
             self._note("trial", f"{record.to} is on trial{limit}; {record.from_slot} is where it goes back to")
-            self._task = asyncio.create_task(self._look_on(record, self._trial))
+            task = asyncio.create_task(self._look_on(record, self._trial))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _look_on(self, record: TrialRecord, trial: Trial) -> None:
         # A tick, as workers tell what they have counted only when they are asked.
@@ -158,7 +161,9 @@ class TrialControl:
             pause = LOOK_SECONDS
             if verdict is not None and self.record is record and self._ending is None:
                 pause = RETRY_SECONDS
+                self._acting = True
                 await self._carry_out(verdict, record)
+                self._acting = False
             elif record.confirm_by is not None:
                 pause = min(pause, max(0.01, record.confirm_by - self._clock()))
             if self.record is record:
@@ -179,10 +184,9 @@ class TrialControl:
 
     async def close(self) -> None:
         """Stops watching; the trial stays open in the state file."""
-        task, self._task = self._task, None
-        if task is not None:
+        for task in self._tasks:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def __repr__(self) -> str:
         return f"<TrialControl {self.record!r}{f' {self._ending}' if self._ending else ''}>"
