@@ -37,7 +37,10 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Backend:
-    """Answers every request with its name. /slow waits for `release`. `requests`: targets, in order of arrival."""
+    """Answers every request with its name. /slow waits for `release`. `requests`: targets, in order of arrival.
+
+    `fails`: it answers 500, but its probe.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -45,6 +48,7 @@ class Backend:
         self.requests: list[str] = []
         self.release = asyncio.Event()
         self.healthy = True
+        self.fails = False
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
 
@@ -72,7 +76,7 @@ class Backend:
                     status = b"200 OK" if self.healthy else b"500 Broken"
                 else:
                     self.requests.append(target)
-                    status = b"200 OK"
+                    status = b"500 Broken" if self.fails else b"200 OK"
                 if target == "/slow":
                     await self.release.wait()
                 body = self.name.encode()

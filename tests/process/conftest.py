@@ -1,0 +1,30 @@
+"""Two backends and a proxy before them, for each test anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from proxy_process import Backend, ProxyProcess
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture
+async def backends() -> AsyncIterator[dict[str, Backend]]:
+    backends = {name: await Backend(name).start() for name in ("production", "temp")}
+    yield backends
+    for backend in backends.values():
+        await backend.stop()
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path, backends: dict[str, Backend]) -> AsyncIterator[ProxyProcess]:
+    proxy = ProxyProcess(tmp_path, backends)
+    proxy.configure()
+    try:
+        yield await proxy.start()
+    finally:
+        await proxy.stop()
