@@ -171,7 +171,7 @@ class Gate:
         if self._closed and self._must_wait(owner):
             if owner not in self._waiting:
                 if len(self._waiting) >= self._max_held:
-                    raise GateFullError
+                    raise GateFullError("too many requests wait for it")
                 self._waiting[owner] = now + self._max_wait
             return None
         if self._waiting:

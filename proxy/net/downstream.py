@@ -20,8 +20,8 @@ from proxy.http1.rewrite import (
     with_max_forwards,
 )
 from proxy.net.exchange import Exchange
+from proxy.net.file_sender import FileSender, direct_socket
 from proxy.net.pages import OwnAnswer, error_page, options_answer
-from proxy.net.static import FileSender
 
 if TYPE_CHECKING:
     from proxy.core.files import FileAnswer
@@ -58,6 +58,13 @@ class BodyTooLargeError(RequestError):
 
     status = 413
     part = "the request's body"
+
+
+class FileChangedError(RequestError):
+    """A large static file is not the one that was indexed."""
+
+    status = 503
+    part = "the file"
 
 
 # What the next bytes from the client are.
@@ -465,8 +472,8 @@ class Downstream(asyncio.Protocol):
             self._request_id,
             answer.body,
         )
-        self.transport.write(data)
         if answer.source is None:
+            self.transport.write(data)
             self._own_done(answer.status, len(answer.body))
             return
 
@@ -474,14 +481,20 @@ class Downstream(asyncio.Protocol):
             self._sender = None
             if ok:
                 self._own_done(answer.status, answer.length)
-            elif self._state != _CLOSED:
+            elif self._state == _CLOSED:
+                return
+            elif sender.sent:
                 self._server.own_answer(self.address, self._head, answer.status, 0, self._request_id, self._started)
                 self.abort_response()
+            else:
+                self._refuse(FileChangedError("the file was changed or removed, and its new state is not known yet"))
 
-        self._sender = FileSender(self._server.loop, self.transport, answer.source, sent)
-        self._sender.start()
+        loop = self._server.loop
+        direct = direct_socket(loop, self.transport)
+        self._sender = sender = FileSender(loop, self.transport, answer.source, sent, direct)
         if self._write_paused:
-            self._sender.pause()
+            sender.pause()
+        sender.start(data)
 
     def _own_done(self, status: int, body_size: int) -> None:
         self._server.own_answer(self.address, self._head, status, body_size, self._request_id, self._started)
@@ -500,13 +513,14 @@ class Downstream(asyncio.Protocol):
             return
         if self._state == _TUNNEL or (self._state == _NEXT and not self._keep_alive and not self._pipelined):
             self._close()
-        elif not self._keep_alive or self._state != _NEXT or self._server.stopping:
+        elif not self._keep_alive or self._state != _NEXT:
             self._linger()
         else:
             self._state = _HEAD
             self._chunks = None
             self._encode = self._until_close = False
-            self.deadline = self._server.time + self._server.timeouts.idle
+            server = self._server
+            self.deadline = server.time + (LAST_REQUEST_SECONDS if server.stopping else server.timeouts.idle)
             if self._running:
                 return  # `_requests` goes on with what has come
             if self._pipelined:
@@ -542,7 +556,8 @@ class Downstream(asyncio.Protocol):
 
         Closing it at once could meet a request that is on its way, which would then be lost.
         """
-        self._keep_alive = False
+        if self._sender is None and (self._exchange is None or not self._exchange.status):
+            self._keep_alive = False
         if self.idle:
             self.deadline = min(self.deadline, now + LAST_REQUEST_SECONDS)
 
@@ -572,11 +587,15 @@ class Downstream(asyncio.Protocol):
                 self._state = _CLOSED
                 self.transport.abort()
         elif exchange is None:
-            self.deadline = now + self._server.timeouts.response
+            self.deadline = now + self._server.timeouts.body
+            if self._sender is not None and not self._sender.progressed():
+                self.transport.abort()
         elif self._state == _TUNNEL:
             self.transport.abort()
         elif self._state == _NEXT or self._paused:
-            if exchange.streams_events:
+            if exchange.ticket is None:
+                self.deadline = now + self._server.timeouts.response  # how long it may wait is the gate's to say
+            elif exchange.streams_events:
                 self.deadline = exchange.started + max(TUNNEL_IDLE, 2 * (now - exchange.started))
             else:
                 exchange.timed_out()

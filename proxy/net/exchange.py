@@ -189,7 +189,8 @@ class Exchange:
     # --- the gate's side -----------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        self._claim()
+        if not self.ended:
+            self._claim()
         if self.request_sent and not self.ended:
             self.client.expect_backend()
 

@@ -77,9 +77,10 @@ class Server:
 
     def peer(self, transport: asyncio.BaseTransport) -> Peer:
         """Who is at the other end."""
-        address = str((transport.get_extra_info("peername") or ("unknown",))[0]).removeprefix("::ffff:")
+        known = transport.get_extra_info("peername")  # None when the client has gone already
+        address = str(known[0]).removeprefix("::ffff:") if known is not None else "unknown"
         port = transport.get_extra_info("sockname")[1]
-        trusted = bool(self._trusted) and any(ip_address(address) in network for network in self._trusted)
+        trusted = known is not None and any(ip_address(address) in network for network in self._trusted)
         return Peer(address.encode(), b"http", b"%d" % port, trusted)
 
     def opened(self, client: Downstream) -> None:

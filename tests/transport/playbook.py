@@ -313,6 +313,9 @@ class Site:
         self.clients.append(client)
         return client
 
+    def add_backend(self, address: str) -> None:
+        self.backends[address] = BackendScript(self, address)
+
     def settle(self) -> None:
         """Lets everything happen that needs no time."""
         self.loop.step(STEPS)
