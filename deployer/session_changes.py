@@ -154,7 +154,7 @@ def _type_change(old: Classes, new: Classes, was: str, now: str) -> Effect | Non
     if was[0] not in "L[" or now[0] not in "L[":
         return "lost"
     first, then = was.removeprefix("L").removesuffix(";"), now.removeprefix("L").removesuffix(";")
-    if then == "java/lang/Object" or then in old.supertypes(first) or then in new.supertypes(first):
+    if then in old.supertypes(first) or then in new.supertypes(first) or _wider(then, first):
         return None
     if was[0] == "[" or now[0] == "[":
         lost = {was[0], now[0]} == {"["} and (was[1] not in "L[" or now[1] not in "L[")
@@ -164,6 +164,17 @@ def _type_change(old: Classes, new: Classes, was: str, now: str) -> Effect | Non
         return "lost" if apart else "risk"
     other = then if _fixed(first) else first
     return "lost" if (_fixed(first) and _fixed(then)) or new.headers.get(other) is not None else "risk"
+
+
+def _wider(then: str, first: str) -> bool:
+    """Whether a platform type takes what another one holds, of the pairs that are usual in fields."""
+    package, _, simple = first.rpartition("/")
+    if then in ("java/lang/Object", "java/io/Serializable"):
+        return True
+    if (package, then.rpartition("/")[0]) == ("java/util", "java/util"):
+        collection = then == "java/util/Collection" and simple.endswith(("List", "Set"))
+        return collection or simple.endswith(then.rpartition("/")[2])
+    return (then, first) == ("java/lang/CharSequence", "java/lang/String")
 
 
 def _fixed(name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from deployer.java import platform
 from deployer.java.class_file import shown
 from deployer.java.serial_form import serial_form
-from deployer.java.session_graph import Held, held_classes, live_fields, may_mean, put_types
+from deployer.java.session_graph import Held, held_classes, kept_in, may_mean, put_types
 from deployer.session_changes import Change, class_changes, unreadable_here
 from deployer.war_rules import Finding
 
@@ -64,7 +64,7 @@ def findings(old: Side, new: Side, changed: Collection[str]) -> list[Finding]:
 
     changed: the old release's classes whose files differ in the new one or are missing there.
     """
-    held = held_classes(old.classes, old.puts, _keeps(old.classes, new.classes))
+    held = held_classes(old.classes, old.puts, kept_in(old.classes, new.classes))
     found = [
         *_held_findings(old, new, held),
         *_possible(old, new, [name for name in changed if name not in held]),
@@ -73,18 +73,6 @@ def findings(old: Side, new: Side, changed: Collection[str]) -> list[Finding]:
     ]
     order: tuple[Severity, ...] = ("error", "warning", "note")
     return sorted(dict.fromkeys(found), key=lambda one: order.index(one.severity))
-
-
-def _keeps(old: Classes, new: Classes) -> Callable[[ClassFile, str], bool]:
-    """Whether the new release still has a class's field, or its superclass, of that name."""
-
-    def keeps(one: ClassFile, member: str) -> bool:
-        if member in old.headers:
-            return member in new.supertypes(one.name)
-        after = new.find(one.name)
-        return after is None or any(field.name == member for field in live_fields(after))
-
-    return keeps
 
 
 def _held_findings(old: Side, new: Side, held: dict[str, Held]) -> Iterator[Finding]:

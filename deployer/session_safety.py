@@ -36,5 +36,5 @@ def compare_sessions(old_war: Path, new_war: Path) -> list[Finding]:
 
 
 def _side(one: Application) -> Side:
-    puts = [Put(name, exact=False, where=page) for name, page in one.beans]
+    puts = [Put(name, exact=False, where=f"a bean of {page}") for name, page in one.beans]
     return Side(one.classes, [*puts, *session_puts(one.classes)], one.distributable, one.own)

@@ -59,6 +59,18 @@ def held_classes(classes: Classes, puts: Iterable[Put], keeps: Callable[[ClassFi
     return found
 
 
+def kept_in(old: Classes, new: Classes) -> Callable[[ClassFile, str], bool]:
+    """For held_classes: whether `new` still has a class's field, or its superclass, of that name."""
+
+    def keeps(one: ClassFile, member: str) -> bool:
+        if member in old.headers:
+            return member in new.supertypes(one.name)
+        after = new.find(one.name)
+        return after is None or any(field.name == member for field in live_fields(after))
+
+    return keeps
+
+
 def put_types(classes: Classes, put: Put) -> tuple[Certainty, list[str]]:
     """The classes of the application that a put may mean, and how certain that is."""
     return _meant(classes, put.type, exact=put.exact)

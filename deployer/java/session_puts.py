@@ -142,7 +142,7 @@ def _look_at(classes: Classes, one: ClassFile, sinks: list[_Sink]) -> Iterator[t
                         owners = _related(classes, one.name)
                         yield None, _Sink(owners, method.name, method.descriptor, word.parameter)
                     if (word.type is not None and word.type != "java/lang/Object") or (word.exact and word.type):
-                        yield Put(word.type, word.exact, f"{cf.shown(one.name)}.{cf.shown(method.name)}"), None
+                        yield Put(word.type, word.exact, f"set in {cf.shown(one.name)}.{cf.shown(method.name)}"), None
         except ClassFileError:
             classes.unreadable.add(one.name)
 
