@@ -261,6 +261,7 @@ class Site:
         piecewise: bool = False,
         slots: Mapping[str, tuple[str, ...]] | None = None,
         format: str = "json",
+        app: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         slots = slots or {"production": (PRODUCTION,), "temp": (TEMP,)}
@@ -269,7 +270,7 @@ class Site:
         self.loop.connector = self._connect
         self.told: list[orders.Event] = []
         self.log_path = directory / "access.log"
-        shop = {"slots": {slot: {"backends": at} for slot, at in slots.items()}}
+        shop = {"slots": {slot: {"backends": at} for slot, at in slots.items()}, **(app or {})}
         self.settings = Settings.model_validate_json(json.dumps({"apps": {"shop": shop}, **settings}))
         self.backends = {address: BackendScript(self, address) for at in slots.values() for address in at}
         self.clients: list[Peer] = []
