@@ -1,4 +1,4 @@
-"""Static files: reads a root into an index, and sends large files in bounded pieces read off the event loop."""
+"""Reads a root of static files into an index. It blocks, so it is for a thread."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ import os
 import stat
 from hashlib import sha256
 from time import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from proxy.core.files import FileEntry, FileIndex
 from proxy.errors import OperatorError
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Iterator
-
-    from proxy.core.files import FileSlices
 
 MAX_FILE_IN_MEMORY: Final = 256 * 1024
 MAX_IN_MEMORY: Final = 64 * 1024 * 1024
 MAX_FILES: Final = 100_000
-CHUNK: Final = 256 * 1024
 
+_PIECE: Final = 256 * 1024
 _READ_AGAIN: Final = 3
 _MAX_SKIPPED: Final = 100
-# O_NONBLOCK: a name that became a FIFO since must not block the thread for good.
-_OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""O_NONBLOCK: a name that has become a FIFO must not block the thread for good."""
 
 
 class StaticRootError(OperatorError):
@@ -151,7 +148,7 @@ def _resolve(path: str, inside: str) -> str:
 
 def _read(file: _Found, known: FileEntry | None, keep: int, now: float) -> FileEntry:
     """The file with its hash, and its content if it is at most `keep` bytes."""
-    fd = os.open(file.path, _OPEN_FLAGS)
+    fd = os.open(file.path, OPEN_FLAGS)
     try:
         for _ in range(_READ_AGAIN):
             before = os.fstat(fd)
@@ -163,7 +160,7 @@ def _read(file: _Found, known: FileEntry | None, keep: int, now: float) -> FileE
             digest = sha256()
             pieces: list[bytes] = []
             size = 0
-            while piece := os.pread(fd, CHUNK, size):
+            while piece := os.pread(fd, _PIECE, size):
                 digest.update(piece)
                 size += len(piece)
                 if kept:
@@ -202,133 +199,3 @@ def _entry(file: _Found, facts: os.stat_result, digest: str, body: bytes | None,
         etag=b'"%b"' % digest[:32].encode(),
         body=body,
     )
-
-
-class Sink(Protocol):
-    """Where a body goes: a transport, or an HTTP/2 stream."""
-
-    def write(self, data: bytes) -> None: ...
-
-
-class FileSender:
-    """Sends one large file: reads a piece in a thread, writes it, reads the next while the client keeps up.
-
-    At most one read is under way, and it holds CHUNK bytes at most besides what the sink took and the literal parts.
-    `done(True)` is called when the last piece has been written, `done(False)` when the file is gone, changed or
-    unreadable; `sent` says then whether anything was written. Nothing is called after `cancel`, or before `start`
-    has returned.
-    """
-
-    __slots__ = (
-        "_done", "_ended", "_fd", "_loop", "_offset", "_part", "_paused", "_reading", "_sink", "_source", "sent",
-    )  # fmt: skip
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, sink: Sink, source: FileSlices, done: Callable[[bool], None]
-    ) -> None:
-        self.sent = 0
-        self._loop = loop
-        self._sink = sink
-        self._source = source
-        self._done = done
-        self._fd = -1
-        self._part = 0
-        self._offset = 0
-        self._paused = False
-        self._reading = False
-        self._ended = False
-
-    def __repr__(self) -> str:
-        state = "ended" if self._ended else "paused" if self._paused else "reading" if self._reading else "waiting"
-        return f"<FileSender {self._source.disk_path} {self.sent} bytes sent, {state}>"
-
-    def start(self, head: bytes = b"") -> None:
-        """Opens the file off the loop, and writes `head` with its first piece: not before the file is known to be
-        there, so that another answer can be given when it is not.
-        """
-        self._read(head)
-
-    def pause(self) -> None:
-        """The client is behind: no further piece is read until `resume`."""
-        self._paused = True
-
-    def resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            self._go_on()
-
-    def cancel(self) -> None:
-        """Ends it; the file is closed now or as soon as the read under way is over."""
-        self._ended = True
-        self._close()
-
-    def _go_on(self) -> None:
-        if not self._ended and not self._reading and not self._paused:
-            self._read(b"")
-
-    def _read(self, head: bytes) -> None:
-        self._reading = True
-        job = self._loop.run_in_executor(None, self._next_piece, head)
-        job.add_done_callback(self._read_done)
-
-    def _next_piece(self, head: bytes) -> bytes:
-        """In the thread: the next bytes of the body, about CHUNK of them. Raises OSError when it is another file."""
-        source = self._source
-        if self._fd < 0:
-            self._fd = os.open(source.disk_path, _OPEN_FLAGS)
-        pieces = [head] if head else []
-        room = CHUNK
-        while room > 0 and self._part < len(source.parts):
-            part = source.parts[self._part]
-            if isinstance(part, bytes):
-                pieces.append(part)
-                room -= len(part)
-                self._part += 1
-                continue
-            wanted = min(room, part[1] - self._offset)
-            piece = os.pread(self._fd, wanted, part[0] + self._offset)
-            if not piece:
-                raise OSError(f"{source.disk_path} is shorter than it was")
-            pieces.append(piece)
-            room -= len(piece)
-            self._offset += len(piece)
-            if self._offset == part[1]:
-                self._part += 1
-                self._offset = 0
-        facts = os.fstat(self._fd)
-        if (facts.st_size, facts.st_mtime_ns) != (source.size, source.mtime_ns):
-            raise OSError(f"{source.disk_path} has changed since it was indexed")
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _read_done(self, job: asyncio.Future[bytes]) -> None:
-        self._reading = False
-        if job.cancelled():
-            self.cancel()
-            return
-        failure = job.exception()
-        if self._ended:
-            self._close()
-            return
-        if failure is not None:
-            self._finish(False)
-            if not isinstance(failure, OSError):
-                raise failure
-            return
-        piece = job.result()
-        self.sent += len(piece)
-        self._sink.write(piece)
-        if self._part == len(self._source.parts):
-            if not self._ended:
-                self._finish(True)
-        else:
-            self._go_on()
-
-    def _finish(self, whole: bool) -> None:
-        self._ended = True
-        self._close()
-        self._done(whole)
-
-    def _close(self) -> None:
-        if self._fd >= 0 and not self._reading:
-            os.close(self._fd)
-            self._fd = -1

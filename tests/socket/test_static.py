@@ -13,7 +13,8 @@ import pytest
 import uvloop
 
 from proxy.core.files import FileEntry, FileIndex, FileSlices
-from proxy.net.static import CHUNK, FileSender, StaticRootError, build_index
+from proxy.net.file_sender import CHUNK, FileSender, direct_socket
+from proxy.net.static import StaticRootError, build_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
