@@ -12,6 +12,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from benchmarks import procfs
@@ -28,7 +29,7 @@ from benchmarks.servers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 READY_SECONDS = 15.0
 STOP_SECONDS = 8.0
@@ -171,8 +172,15 @@ class Launch:
     log: Path
 
 
-def configure(server: Server, parent: Path, site: Path, workers: int, backend_port: int = BACKEND_PORT) -> Launch:
-    """Writes the server's configuration into an empty directory of its own."""
+def configure(
+    server: Server,
+    parent: Path,
+    site: Path,
+    workers: int,
+    backend_port: int = BACKEND_PORT,
+    places: Mapping[str, str | int | Path] = MappingProxyType({}),
+) -> Launch:
+    """Writes the server's configuration into an empty directory of its own. `places` are more of the template's."""
     directory = parent / server.name
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
@@ -191,6 +199,7 @@ def configure(server: Server, parent: Path, site: Path, workers: int, backend_po
         "WORKERS": workers,
         "TUNING": server.tuning,
         "BODY_1K": (site / BODY_NAMES[KB]).read_text(),
+        **places,
     }
     if server.template:
         config.write_text(render((TEMPLATES / server.template).read_text(), values))
@@ -208,9 +217,10 @@ def started(
     cores: tuple[int, ...],
     *,
     backend_port: int = BACKEND_PORT,
+    places: Mapping[str, str | int | Path] = MappingProxyType({}),
 ) -> Iterator[Running]:
     """The server, started and not yet waited for; stopped at the end. Raises OSError when it can't start."""
-    launch = configure(server, parent, site, workers, backend_port)
+    launch = configure(server, parent, site, workers, backend_port, places)
     with (launch.directory / "stdout").open("ab") as out, (launch.directory / "stderr").open("ab") as errors:
         process = subprocess.Popen(
             command(launch.argv, cores),
