@@ -19,6 +19,7 @@ from proxy.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from proxy.core.spread import Spread
     from proxy.http1.head import RequestFields
 
 LINGER: Final = 0.05
@@ -41,12 +42,13 @@ class Owner(Protocol):
 
 
 class Slot:
-    """One slot's outstanding tickets and counters in this worker."""
+    """One slot's outstanding tickets and counters in this worker. `current`: new requests may go to it."""
 
-    __slots__ = ("name", "outstanding", "recent", "stats", "tunnels")
+    __slots__ = ("current", "name", "outstanding", "recent", "stats", "tunnels")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.current = False
         self.outstanding: set[Ticket] = set()
         self.recent: deque[tuple[float, RequestFields]] = deque()
         self.tunnels = 0
@@ -110,15 +112,43 @@ class SwitchResult:
     effects: Effects
 
 
-class GateFullError(RequestError):
-    """More requests wait than the bound allows."""
+class NotAdmittedError(RequestError):
+    """The request gets no slot, and does not wait for one."""
 
     status = 503
+
+
+class GateFullError(NotAdmittedError):
+    """More requests wait than the bound allows."""
+
     part = "the queue of waiting requests"
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """What requests are answered instead of being served. `page`: HTML. `retry_after`: seconds."""
+
+    page: bytes
+    retry_after: int
+
+
+class MaintenanceError(NotAdmittedError):
+    """The app is under maintenance."""
+
+    part = "the application, which is being maintained"
+
+    def __init__(self, maintenance: Maintenance) -> None:
+        super().__init__("it will be back soon")
+        self.maintenance = maintenance
 
 
 class Gate:
     """Claim, hold, switch, drain and session barrier of one app (design: the switch).
+
+    New requests go to the active slot, or, while the app has weights, to one of several. A change of weights is a
+    switch too, with an epoch of its own: it comes to all workers as one step, and a session with an exchange on a slot
+    that it may have to leave waits for it. The weights may still give the session a slot of its own at any time: when
+    its slot fails. Without stickiness there is no barrier, as each of a session's requests may go anywhere.
 
     `now` is a monotonic time in seconds. `max_wait` bounds the time that a request waits here, for whatever reason.
     """
@@ -134,11 +164,13 @@ class Gate:
         max_held: int = 10_000,
         max_wait: float = 10.0,
         barrier: float = 2.0,
+        spread: Spread | None = None,
     ) -> None:
         self.app = app
         self.epoch = epoch
         self.slots = {name: Slot(name) for name in slots}
         self.active = self.slots[active]
+        self.spread = spread
         self._cookie = session_cookie
         self._max_held = max_held
         self._max_wait = max_wait
@@ -150,11 +182,24 @@ class Gate:
         self._blocked_until = 0.0
         self._busy: _Busy | None = None  # what this worker has of them
         self._lingering: deque[tuple[float, _Busy, str]] = deque()  # ended, and to be told at that time
-        self._draining: str | None = None
+        self._draining: set[str] = set()
+        self._paused_until: float | None = None
+        self._maintenance: Maintenance | None = None
+        self._set_current()
 
     def __repr__(self) -> str:
         held = f" held={len(self._waiting)}" if self._waiting else ""
-        return f"<Gate {self.app} epoch={self.epoch} active={self.active.name}{held}{' holding' if self._hold else ''}>"
+        doing = [
+            name
+            for name, on in (
+                ("holding", self._hold),
+                ("paused", self._paused_until),
+                ("maintenance", self._maintenance),
+                (repr(self.spread), self.spread),
+            )
+            if on is not None
+        ]
+        return " ".join([f"<Gate {self.app} epoch={self.epoch} active={self.active.name}{held}", *doing]) + ">"
 
     @property
     def held(self) -> int:
@@ -164,19 +209,22 @@ class Gate:
     # --- requests ----------------------------------------------------------------------------------------------
 
     def claim(self, owner: Owner, now: float) -> Ticket | None:
-        """A ticket for the active slot, or None: then `owner` waits until it is woken or refused.
+        """A ticket for a slot, or None: then `owner` waits until it is woken or refused.
 
-        Choosing the slot and counting the request are one step. Raises GateFullError.
+        Choosing the slot and counting the request are one step. Raises GateFullError, MaintenanceError.
         """
-        if self._closed and self._must_wait(owner):
-            if owner not in self._waiting:
-                if len(self._waiting) >= self._max_held:
-                    raise GateFullError("too many requests wait for it")
-                self._waiting[owner] = now + self._max_wait
-            return None
+        slot = self.active
+        if self._closed:
+            admitted = self._admit(owner)
+            if admitted is None:
+                if owner not in self._waiting:
+                    if len(self._waiting) >= self._max_held:
+                        raise GateFullError("too many requests wait for it")
+                    self._waiting[owner] = now + self._max_wait
+                return None
+            slot = admitted
         if self._waiting:
             self._waiting.pop(owner, None)
-        slot = self.active
         ticket = Ticket(slot, owner)
         slot.outstanding.add(ticket)
         return ticket
@@ -195,19 +243,19 @@ class Gate:
         if ticket.tunnel:
             slot.tunnels -= 1
         fields = ticket.owner.fields
-        if fields.cookies and self._cookie is not None and slot is self.active:
+        if fields.cookies and self._cookie is not None and slot.current:
             recent = slot.recent
             recent.append((now, fields))
             while recent[0][0] < now - LINGER:
                 recent.popleft()
-        if ticket.busy is None and self._draining is None:
+        if ticket.busy is None and not self._draining:
             return None
         effects = Effects()
         if ticket.busy is not None:
             self._session_left(*ticket.busy, now, effects)
-        if self._draining == slot.name and not slot.outstanding:
+        if slot.name in self._draining and not slot.outstanding:
             effects.drained = slot.name
-            self._draining = None
+            self._draining.discard(slot.name)
         return effects
 
     def tunnel(self, ticket: Ticket) -> None:
@@ -217,15 +265,22 @@ class Gate:
 
     # --- orders -------------------------------------------------------------------------------------------------
 
-    def hold(self, epoch: int, attempt: int, seconds: float, now: float) -> HoldResult | None:
-        """New claims wait, at most `seconds`; None when the epoch is old. What is busy then is what can stay busy."""
+    def hold(
+        self, epoch: int, attempt: int, seconds: float, now: float, leaving: Iterable[str] = ()
+    ) -> HoldResult | None:
+        """New claims wait, at most `seconds`; None when the epoch is old. What is busy then is what can stay busy.
+
+        `leaving`: the slots that sessions may have to leave; none named: the active one.
+        """
         if epoch <= self.epoch:
             return None
         since = self._hold.since if self._hold is not None else now
-        busy = self._busy_sessions(epoch, now)
+        left = [self.slots[name] for name in leaving if name in self.slots] or [self.active]
+        busy = self._busy_sessions(epoch, now, left)
         self._hold = _Hold(epoch, attempt, since, now + seconds, busy)
         self._closed = True
-        return HoldResult(tuple(busy.counts), len(self.active.outstanding), self.active.tunnels, self._next_look())
+        in_flight = sum(len(slot.outstanding) for slot in left)
+        return HoldResult(tuple(busy.counts), in_flight, sum(slot.tunnels for slot in left), self._next_look())
 
     def release_hold(self, epoch: int, attempt: int) -> Effects:
         """The hold is abandoned; all go on to the slot that is still active."""
@@ -233,20 +288,26 @@ class Gate:
             return Effects()
         return self._end_hold()
 
-    def switch(self, epoch: int, to: str, busy: dict[str, int], now: float) -> SwitchResult | None:
-        """`to` is active from now on; None when the epoch is old. Sessions in `busy` wait for `sessions_ended`."""
+    def switch(
+        self, epoch: int, to: str, busy: dict[str, int], now: float, spread: Spread | None = None
+    ) -> SwitchResult | None:
+        """`to` is active from now on; None when the epoch is old. Sessions in `busy` wait for `sessions_ended`.
+
+        `spread`: the app's weights from now on.
+        """
         if epoch <= self.epoch:
             return None
         hold_ms = (now - self._hold.since) * 1000 if self._hold is not None else 0.0
         self._busy = self._hold.busy if self._hold is not None else None
         held = len(self._waiting)
-        self.active.recent.clear()
         self.epoch = epoch
         self.active = self.slots[to]
-        self._draining = None
+        self.spread = spread
+        self._set_current()
+        self._draining.clear()
         self._hold = None
         self._blocked.clear()
-        self._closed = False
+        self._set_closed()
         effects = self.block(busy, now)
         effects.wake = self._all_waiting()
         effects.look_again = self._next_look()
@@ -270,7 +331,7 @@ class Gate:
                 del self._blocked[session]
             else:
                 self._blocked[session] -= 1
-        self._closed = self._hold is not None or bool(self._blocked)
+        self._set_closed()
         return Effects(wake=self._all_waiting())
 
     def drain(self, epoch: int, slot: str) -> Effects:
@@ -279,23 +340,29 @@ class Gate:
             return Effects()
         if not self.slots[slot].outstanding:
             return Effects(drained=slot)
-        self._draining = slot
+        self._draining.add(slot)
         return Effects()
 
+    def admit(self, pause: float | None, maintenance: Maintenance | None, now: float) -> Effects:
+        """What becomes of new requests, whatever else is the case, from now on.
+
+        `pause`: they wait, for so many seconds at most; each is refused when its own patience ends. `maintenance`:
+        they are answered with its page, and so are those that wait. Without either they are served.
+        """
+        self._paused_until = None if pause is None else now + pause
+        self._maintenance = maintenance
+        self._set_closed()
+        return Effects(wake=self._all_waiting(), look_again=self._next_look())
+
     def look(self, now: float) -> Effects:
-        """What has come due: patience, a hold that nobody ended, the barrier's end, sessions that have lingered."""
+        """What has come due: patience, the end of a hold, a pause or the barrier, sessions that have lingered."""
         effects = Effects()
         while self._lingering and self._lingering[0][0] <= now:
             _, busy, session = self._lingering.popleft()
             if self._is_known(busy):
                 effects.sessions_ended.append((busy.epoch, session))
-        if self._hold is not None and self._hold.until <= now:
-            # The supervisor is gone, or slower than its bound: go on with what is known.
-            effects.wake = self._end_hold().wake
-        if self._blocked and self._blocked_until <= now:
-            self._blocked.clear()
-            self._closed = self._hold is not None
-            effects.wake = self._all_waiting()  # not in addition: who is woken twice claims twice
+        if self._open_what_is_due(now):
+            effects.wake = self._all_waiting()  # once, whatever has ended: who is woken twice claims twice
         if self._waiting:
             woken = set(effects.wake)
             late = [owner for owner, until in self._waiting.items() if until <= now and owner not in woken]
@@ -312,11 +379,47 @@ class Gate:
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
-    def _must_wait(self, owner: Owner) -> bool:
-        if self._hold is not None:
-            return True
+    def _admit(self, owner: Owner) -> Slot | None:
+        """The slot for a request; None when it must wait. Raises MaintenanceError."""
+        if self._maintenance is not None:
+            self._waiting.pop(owner, None)
+            raise MaintenanceError(self._maintenance)
+        if self._hold is not None or self._paused_until is not None:
+            return None
         session = self._session(owner.fields)
-        return session is not None and session in self._blocked
+        if session is not None and session in self._blocked:
+            return None
+        if self.spread is None:
+            return self.active
+        return self.slots[self.spread.assign(owner.fields.cookies, session)]
+
+    def _set_closed(self) -> None:
+        self._closed = bool(self._hold or self._blocked or self._maintenance or self.spread) or (
+            self._paused_until is not None
+        )
+
+    def _set_current(self) -> None:
+        for slot in self.slots.values():
+            slot.current = slot is self.active if self.spread is None else slot.name in self.spread.weights
+            if not slot.current:
+                slot.recent.clear()
+
+    def _open_what_is_due(self, now: float) -> bool:
+        """Whether something that let requests wait is over."""
+        hold = self._hold is not None and self._hold.until <= now
+        pause = self._paused_until is not None and self._paused_until <= now
+        barrier = bool(self._blocked) and self._blocked_until <= now
+        if hold:
+            # The supervisor is gone, or slower than its bound: go on with what is known.
+            self._hold = None
+        if pause:
+            self._paused_until = None
+        if barrier:
+            self._blocked.clear()
+        if hold or pause or barrier:
+            self._set_closed()
+            return True
+        return False
 
     def _session(self, fields: RequestFields) -> str | None:
         if self._cookie is None or not fields.cookies:
@@ -327,22 +430,23 @@ class Gate:
         due = [self._lingering[0][0]] if self._lingering else []
         due += [self._hold.until] if self._hold is not None else []
         due += [self._blocked_until] if self._blocked else []
+        due += [self._paused_until] if self._paused_until is not None else []
         return min(due, default=None)
 
-    def _busy_sessions(self, epoch: int, now: float) -> _Busy:
-        """Sessions with an exchange on the active slot, or with one that has ended so lately that it may replicate.
+    def _busy_sessions(self, epoch: int, now: float, slots: Iterable[Slot]) -> _Busy:
+        """Sessions with an exchange on one of the slots, or with one that has ended so lately that it may replicate.
 
         A tunnel, or a response that has been streaming for longer than the barrier, is not expected to end.
         """
         busy = _Busy(epoch)
-        for ticket in self.active.outstanding:
+        for ticket in (ticket for slot in slots for ticket in slot.outstanding):
             ticket.busy = None
             if not ticket.tunnel and ticket.streaming_since > now - self._barrier:
                 session = self._session(ticket.owner.fields)
                 if session is not None:
                     busy.counts[session] += 1
                     ticket.busy = (busy, session)
-        for ended, fields in self.active.recent:
+        for ended, fields in (ending for slot in slots for ending in slot.recent):
             session = self._session(fields) if ended >= now - LINGER else None
             if session is not None and session not in busy.counts:
                 busy.counts[session] = 0
@@ -361,7 +465,7 @@ class Gate:
 
     def _end_hold(self) -> Effects:
         self._hold = None
-        self._closed = bool(self._blocked)
+        self._set_closed()
         return Effects(wake=self._all_waiting())
 
     def _all_waiting(self) -> list[Owner]:
