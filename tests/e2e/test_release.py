@@ -1,0 +1,280 @@
+"""Releases of the shop on real Tomcats behind the real proxy, with users on it: none may notice."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.tomcat]
+ROOT = Path(__file__).parents[2]
+USERS = 6
+PAUSE = 0.02
+
+PROXY = """\
+listen: ["http://127.0.0.1:{front}"]
+workers: 2
+admin: {{listen: "http://127.0.0.1:{admin}", token_file: token}}
+state_dir: var/proxy
+access_log: {{format: "off"}}
+apps:
+  shop:
+    slots:
+      production: {{backends: ["127.0.0.1:{http1}"]}}
+      temp: {{backends: ["127.0.0.1:{http2}"]}}
+    health: {{path: /health, interval: 250ms, timeout: 2s, rise: 1, fall: 3}}
+    static: {{prefix: /static/, root: var/static}}
+"""
+
+DEPLOYER = """\
+app: shop
+proxy: {{url: "http://127.0.0.1:{admin}", token_file: token, public_url: "http://127.0.0.1:{front}"}}
+tomcat: {{jvm: "-Xmx128m"}}
+slots:
+  production: {{http_port: {http1}, cluster_port: {cluster1}, control_port: {control1}, base: var/production}}
+  temp: {{http_port: {http2}, cluster_port: {cluster2}, control_port: {control2}, base: var/temp}}
+sessions: {{timeout: 5s}}
+static: {{from_war: ["static/**"], to: var/static}}
+health: {{path: /health, timeout: 60s, successes: 2}}
+smoke: [{{path: /health, contains: ok}}, {{path: /, contains: shop}}]
+warmup: {{requests: 60, paths: [/], timeout: 10s}}
+watch: {{for: 2s, max_p99: 5s}}
+"""
+
+
+@dataclass
+class Users:
+    """Each is logged in, with a counter in the session that must grow by one with every request.
+
+    failures: all that was not so.
+    """
+
+    port: int
+    failures: list[str] = field(default_factory=list)
+    requests: int = 0
+
+    @contextmanager
+    def busy(self) -> Iterator[Users]:
+        stop = threading.Event()
+        threads = [threading.Thread(target=self._one, args=(stop,)) for _ in range(USERS)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield self
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    def _one(self, stop: threading.Event) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        cookie, expected = "", 0
+        while not stop.is_set():
+            try:
+                if not expected:
+                    form = {"Content-Type": "application/x-www-form-urlencoded"}
+                    connection.request("POST", "/login", "user=anna", form)
+                else:
+                    connection.request("GET", "/counter", headers={"Cookie": cookie})
+                response = connection.getresponse()
+                body = response.read()
+                given = response.getheader("Set-Cookie")
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+                connection.close()
+                continue
+            self.requests += 1
+            if given and cookie:
+                self.failures.append(f"the session was lost after {expected - 1}")
+            cookie = given.split(";")[0] if given else cookie
+            if response.status != 200 or (expected and json.loads(body)["counter"] != expected):
+                self.failures.append(f"{response.status} {body[:80]!r} instead of {expected}")
+            expected += 1
+            time.sleep(PAUSE)
+        connection.close()
+
+
+@dataclass
+class Shop:
+    """The directory with the proxy's and the deployer's configuration, and the WARs that were built."""
+
+    directory: Path
+    front: int
+    wars: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def war(self, version: int, variant: str | None = None) -> str:
+        name = f"shop-{version}" + (f"-{variant}" if variant else "")
+        if name not in self.wars:
+            path = self.directory / f"{name}.war"
+            command = [
+                sys.executable,
+                str(ROOT / "benchmarks/shop/build"),
+                "--version",
+                str(version),
+                "--out",
+                str(path),
+            ]
+            subprocess.run([*command, *(["--variant", variant] if variant else [])], check=True, capture_output=True)
+            self.wars[name] = path
+        return str(self.wars[name])
+
+    def deployer(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "deployer", *arguments]
+        return subprocess.run(
+            command, cwd=self.directory, env=self.environment, capture_output=True, text=True, timeout=110, check=False
+        )
+
+    def released(self, *arguments: str) -> str:
+        done = self.deployer(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def status(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.deployer("status", "--json").stdout)
+        return document
+
+    def version(self) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self.front, timeout=5)
+        connection.request("GET", "/health")
+        text = connection.getresponse().read().decode().split()[-1]
+        connection.close()
+        return text
+
+    @contextmanager
+    def users(self) -> Iterator[Users]:
+        """Users who must not notice anything in the with-block."""
+        users = Users(self.front)
+        with users.busy():
+            yield users
+        assert users.failures == []
+        assert users.requests > USERS
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Shop]:
+    directory = Path(tempfile.mkdtemp(prefix="release-"))
+    directory.chmod(0o755)
+    names = ("front", "admin", "http1", "http2", "cluster1", "cluster2", "control1", "control2")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    (directory / "proxy.yaml").write_text(PROXY.format(**ports))
+    (directory / "deployer.yaml").write_text(DEPLOYER.format(**ports))
+    made = Shop(directory, ports["front"])
+    log = (directory / "proxy.log").open("wb")
+    command = [sys.executable, "-m", "proxy", "run", "-c", "proxy.yaml"]
+    proxy = subprocess.Popen(command, cwd=directory, env=made.environment, stdout=log, stderr=log)
+    try:
+        wait_for(ports["front"], proxy)
+        made.released("release", made.war(1), "--message", "the first one")
+        yield made
+    finally:
+        proxy.send_signal(signal.SIGTERM)
+        proxy.wait(40)
+        log.close()
+        for noted in directory.glob("var/*/tomcat.pid.json"):
+            os.kill(json.loads(noted.read_text())["pid"], signal.SIGKILL)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 30
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail("the proxy did not start")
+
+
+def test_a_release_by_return_is_noticed_by_nobody(shop: Shop) -> None:
+    with shop.users():
+        shop.released("release", shop.war(2))
+    assert shop.version() == "2"
+    status = shop.status()
+    assert status["active"] == "production"
+    assert not status["slots"]["temp"]["running"]
+
+
+def test_swap_and_the_rollback_at_once_are_noticed_by_nobody(shop: Shop) -> None:
+    before = shop.version()
+    with shop.users():
+        shop.released("release", shop.war(4), "--strategy", "swap")
+        assert shop.version() == "4"
+        said = shop.released("rollback", "--strategy", "swap")
+    assert "one switch does it" in said
+    assert shop.version() == before
+    shop.released("stop", "temp")
+
+
+@pytest.mark.parametrize(
+    ("variant", "code", "causes"),
+    [
+        ("fails-to-start", 1, ("a listener of the application threw", "its order database does not answer")),
+        ("errors", 1, ("warm-up requests to", "500", "the site is as before")),
+        ("session-class", 3, ("serialVersionUID", "--accept-session-loss")),
+    ],
+)
+def test_a_broken_release_is_noticed_by_nobody(shop: Shop, variant: str, code: int, causes: tuple[str, ...]) -> None:
+    before = shop.status()
+    version = shop.version()
+    with shop.users():
+        done = shop.deployer("release", shop.war(9, variant))
+        assert done.returncode == code, done.stdout
+    for cause in causes:
+        assert cause in done.stdout + done.stderr
+    assert shop.version() == version
+    after = shop.status()
+    assert after["active"] == before["active"]
+    for name, slot in before["slots"].items():
+        assert after["slots"][name]["running"] is slot["running"]
+        assert not slot["running"] or after["slots"][name]["release_id"] == slot["release_id"]
+
+
+@pytest.mark.parametrize(("at", "then"), [("watch temp", "rollback"), ("start production", "resume")])
+def test_a_deployer_that_is_killed_is_noticed_by_nobody(shop: Shop, at: str, then: str) -> None:
+    new = 10 if at == "watch temp" else 11
+    before = shop.version()
+    with shop.users():
+        command = [sys.executable, "-m", "deployer", "release", shop.war(new), "--json"]
+        with subprocess.Popen(command, cwd=shop.directory, env=shop.environment, stdout=subprocess.PIPE) as running:
+            assert running.stdout is not None
+            for line in running.stdout:
+                event = json.loads(line)
+                if event.get("step") == at and event["state"] == "started":
+                    running.kill()
+        status = shop.status()
+        assert f"was cut off at step {event['number']}" in status["advice"][0]
+        assert shop.version() == str(new)
+        shop.released(then)
+    assert shop.version() == (before if then == "rollback" else str(new))
+    assert shop.status()["active"] == "production"
