@@ -28,13 +28,14 @@ INTRO: Final = (
 )
 EXPLAINED: Final = (
     "*Failed*: no answer, or not 200. *Of these repeatable*: a GET whose connection was closed before the answer "
-    "began: a browser would ask again by itself. *Torn*: an answer that was cut off, wrong bytes in it, or another upload at "
-    "the backend than the client sent. *Doubled*: a backend got it more than once. *Lost*: answered without a backend. "
-    "*Reached the old slot after the return*: its backend read it after the switch had been reported as done, and "
-    "before the next one; *and was asked after it too*: its client sent it after the report. *A session in both "
-    "slots at once*: the request began in one slot while another request of its session was at work in the other. "
-    "*Settled*: from the call until the last request reached the old slot. *Added wait*: how much longer "
-    "a request took than the median of its kind does without switches; a request waits for a core, too."
+    "began: a browser would ask again by itself. *Torn*: an answer that was cut off, wrong bytes in it, or "
+    "another upload at the backend than the client sent. *Doubled*: a backend got it more than once. *Lost*: "
+    "answered without a backend. *Reached the old slot after the return*: its backend read it after the switch "
+    "had been reported as done, and before the next one; *and was asked after it too*: its client sent it after "
+    "the report. *A session in both slots at once*: the request began in one slot while another request of its "
+    "session was at work in the other. *Settled*: from the call until the last request reached the old slot. "
+    "*Added wait*: how much longer a request took than the median of its kind does without switches; a request "
+    "waits for a core, too."
 )
 
 
@@ -100,8 +101,8 @@ ROWS: Final[Sequence[tuple[str, Callable[[Account], str]]]] = (
     ("settled, ms", lambda found: _spread(found.settled)),
     ("request without switches, ms", lambda found: _spread(found.usual)),
     ("request with switches, ms", lambda found: _spread(found.longest)),
-    ("longest added wait, ms", lambda found: f"{found.added.most:.1f}"),
-    ("of a request in a session, ms", lambda found: f"{found.added_session.most:.1f}"),
+    ("added wait, ms", lambda found: _spread(found.added)),
+    ("of requests in a session, ms", lambda found: _spread(found.added_session)),
 )
 
 
