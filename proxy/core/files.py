@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.core.conditions import FileFields, Validators, evaluate, range_applies, read_file_fields
 from proxy.core.dates import http_date
@@ -34,13 +34,20 @@ _REVALIDATED: Final = b"no-cache"
 _NOSNIFF: Final = b"X-Content-Type-Options: nosniff\r\n"
 
 
+class FileHandle(Protocol):
+    """A file that stays open as long as this object is referred to."""
+
+    def fileno(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class FileEntry:
     """One regular file as it was read. `name` is its path below the root, with "/"; `size` in bytes.
 
     `etag` is strong, made from the content, with its quotes. `modified` is the time for Last-Modified in Unix seconds,
     not later than the reading; `mtime_ns` is what the file system says, to recognise the file again. `settled`:
-    see Validators. `body` is the content when it is to be kept in memory.
+    see Validators. `body` is the content when it is to be kept in memory; `handle` is the file when it is kept open,
+    so that what was indexed can still be read when another file has taken its name.
     """
 
     name: str
@@ -51,6 +58,7 @@ class FileEntry:
     settled: bool
     etag: bytes
     body: bytes | None = field(default=None, repr=False)
+    handle: FileHandle | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ class FileSlices:
     size: int
     mtime_ns: int
     parts: tuple[bytes | tuple[int, int], ...]
+    handle: FileHandle | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +182,8 @@ class Representation:
         length = sum(len(part) if isinstance(part, bytes) else part[1] for part in parts)
         entry = self.entry
         if entry.body is None:
-            source = FileSlices(entry.disk_path, entry.size, entry.mtime_ns, parts) if length else None
-            return FileAnswer(status, head, source=source, length=length)
+            slices = FileSlices(entry.disk_path, entry.size, entry.mtime_ns, parts, entry.handle)
+            return FileAnswer(status, head, source=slices if length else None, length=length)
         if length == entry.size and len(parts) == 1:
             return FileAnswer(status, head, entry.body, length=length)
         body = entry.body

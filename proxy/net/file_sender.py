@@ -106,8 +106,8 @@ class FileSender:
     """
 
     __slots__ = (
-        "_busy", "_direct", "_done", "_ended", "_fd", "_head", "_loop", "_offset", "_part", "_paused", "_seen", "_sink",
-        "_source", "_warm_to", "sent",
+        "_begun", "_busy", "_direct", "_done", "_ended", "_fd", "_head", "_loop", "_offset", "_part", "_paused",
+        "_seen", "_sink", "_source", "_warm_to", "sent",
     )  # fmt: skip
 
     def __init__(
@@ -130,6 +130,7 @@ class FileSender:
         self._offset = 0
         self._warm_to = 0
         self._seen = 0
+        self._begun = False
         self._busy = False
         self._paused = False
         self._ended = False
@@ -139,11 +140,16 @@ class FileSender:
         return f"<FileSender {self._source.disk_path} {self.sent} bytes sent, {state}>"
 
     def start(self, head: bytes = b"") -> None:
-        """Opens the file off the loop, and then writes `head`: not before the file is known to be there, so that
-        another answer can be given when it is not and `sent` is 0.
+        """Writes `head`, when the file is known to be there; for that it may have to be opened off the loop.
+
+        When it is not there, `done(False)` comes with `sent` 0, and another answer can be given.
         """
         self._head = head
-        self._in_thread(self._open)
+        if self._source.handle is None:
+            self._in_thread(self._open)
+        else:
+            self._fd = self._source.handle.fileno()
+            self._loop.call_soon(self._begin)
 
     def pause(self) -> None:
         """The sink is behind: nothing further is read or sent until `resume`."""
@@ -167,6 +173,18 @@ class FileSender:
         return self.sent > seen
 
     # --- on the loop -------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self._ended:
+            return
+        try:
+            self._check()
+        except OSError:
+            self._finish(False)
+            return
+        self._begun = True
+        self._write(self._head)
+        self._go_on()
 
     def _go_on(self) -> None:
         while not self._ended and not self._busy:
@@ -239,10 +257,9 @@ class FileSender:
             self._finish(False)
             if not isinstance(failure, OSError):
                 raise failure
+        elif not self._begun:
+            self._begin()
         else:
-            if self._head:
-                head, self._head = self._head, b""
-                self._write(head)
             piece = job.result()
             if piece:
                 self._advance(len(piece))
@@ -259,14 +276,14 @@ class FileSender:
             self._direct.close()
             self._direct = None
         if self._fd >= 0 and not self._busy:
-            os.close(self._fd)
+            if self._source.handle is None:
+                os.close(self._fd)
             self._fd = -1
 
     # --- in a thread -------------------------------------------------------------------------------------------------
 
     def _open(self) -> bytes:
         self._fd = os.open(self._source.disk_path, OPEN_FLAGS)
-        self._check()
         return b""
 
     def _read(self, start: int, count: int) -> bytes:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MAX_FILE_IN_MEMORY: Final = 256 * 1024
 MAX_IN_MEMORY: Final = 64 * 1024 * 1024
 MAX_FILES: Final = 100_000
+MAX_OPEN: Final = 256
 
 _PIECE: Final = 256 * 1024
 _READ_AGAIN: Final = 3
@@ -27,6 +28,25 @@ OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 class StaticRootError(OperatorError):
     """A root of static files can't be indexed."""
+
+
+class OpenFile:
+    """A file descriptor that is closed with the last reference to it: an index may be dropped while files are sent."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __repr__(self) -> str:
+        return f"<OpenFile {self._fd}>"
+
+    def __del__(self) -> None:
+        os.close(self._fd)
+
+    def fileno(self) -> int:
+        """The descriptor; not to be closed."""
+        return self._fd
 
 
 class _SkippedError(Exception):
@@ -55,15 +75,18 @@ def build_index(
     max_file_in_memory: int = MAX_FILE_IN_MEMORY,
     max_in_memory: int = MAX_IN_MEMORY,
     max_files: int = MAX_FILES,
+    max_open: int = MAX_OPEN,
 ) -> FileIndex:
     """Reads every regular file below `root` that is not hidden; blocks, so it is for a thread.
 
     Symbolic links count when they lead to a file or directory inside the root. The smallest files stay in memory, up
-    to `max_file_in_memory` bytes each and `max_in_memory` bytes together. A file that `previous` knows with the same
-    size and time is not read again. `clock` gives the time of day in Unix seconds. A file that is gone, unreadable or
-    changing is left out, and `skipped` says so; so it does for a root that is missing, whose index is empty: the
-    first release may be what creates it. Raises StaticRootError when the root is not a directory or not readable, or
-    has more than `max_files` files and directories.
+    to `max_file_in_memory` bytes each and `max_in_memory` bytes together; of the others `max_open` stay open, so that
+    a release that replaces or removes them does not disturb those who load them. A file that `previous` knows with
+    the same size and time is not read again. `clock` gives the time of day in Unix seconds.
+
+    A file that is gone, unreadable or changing is left out, and `skipped` says so; so it does for a root that is
+    missing, whose index is empty: the first release may be what creates it. Raises StaticRootError when the root is
+    not a directory or not readable, or has more than `max_files` files and directories.
     """
     root = os.path.realpath(root)
     now = clock()
@@ -75,12 +98,13 @@ def build_index(
     for file in found:
         keep = min(room, max_file_in_memory)
         try:
-            entry = _read(file, known.get(file.name), keep, now)
+            entry = _read(file, known.get(file.name), keep, now, stay_open=max_open > 0)
         except (_SkippedError, OSError) as why:
             _skip(skipped, file.name, why)
             continue
         entries.append(entry)
         room -= len(entry.body) if entry.body is not None else 0
+        max_open -= entry.handle is not None
     return FileIndex(entries, skipped)
 
 
@@ -146,33 +170,35 @@ def _resolve(path: str, inside: str) -> str:
     return target
 
 
-def _read(file: _Found, known: FileEntry | None, keep: int, now: float) -> FileEntry:
-    """The file with its hash, and its content if it is at most `keep` bytes."""
-    fd = os.open(file.path, OPEN_FLAGS)
-    try:
-        for _ in range(_READ_AGAIN):
-            before = os.fstat(fd)
-            if not stat.S_ISREG(before.st_mode):
-                raise _SkippedError("not a regular file")
-            kept = before.st_size <= keep
-            if known is not None and _same(known, file, before, now, kept=kept):
-                return known
-            digest = sha256()
-            pieces: list[bytes] = []
-            size = 0
-            while piece := os.pread(fd, _PIECE, size):
-                digest.update(piece)
-                size += len(piece)
-                if kept:
-                    pieces.append(piece)
-                if size > before.st_size:
-                    break
-            after = os.fstat(fd)
-            if size == after.st_size and (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
-                return _entry(file, after, digest.hexdigest(), b"".join(pieces) if kept else None, now)
-        raise _SkippedError("it keeps changing")
-    finally:
-        os.close(fd)
+def _read(file: _Found, known: FileEntry | None, keep: int, now: float, *, stay_open: bool) -> FileEntry:
+    """The file with its hash, and its content if it is at most `keep` bytes, or else open if it may be."""
+    handle = OpenFile(os.open(file.path, OPEN_FLAGS))
+    fd = handle.fileno()
+    for _ in range(_READ_AGAIN):
+        before = os.fstat(fd)
+        if not stat.S_ISREG(before.st_mode):
+            raise _SkippedError("not a regular file")
+        kept = before.st_size <= keep
+        if known is not None and _same(known, file, before, now, kept=kept):
+            return known
+        digest, body = _hash(fd, before.st_size, kept=kept)
+        after = os.fstat(fd)
+        if digest and (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
+            return _entry(file, after, digest, body, handle if stay_open and not kept else None, now)
+    raise _SkippedError("it keeps changing")
+
+
+def _hash(fd: int, size: int, *, kept: bool) -> tuple[str, bytes | None]:
+    """(hash, content if it is kept) of a file of that size; an empty hash when it has another size."""
+    digest = sha256()
+    pieces: list[bytes] = []
+    done = 0
+    while done <= size and (piece := os.pread(fd, _PIECE, done)):
+        digest.update(piece)
+        done += len(piece)
+        if kept:
+            pieces.append(piece)
+    return digest.hexdigest() if done == size else "", b"".join(pieces) if kept else None
 
 
 def _same(known: FileEntry, file: _Found, facts: os.stat_result, now: float, *, kept: bool) -> bool:
@@ -186,7 +212,9 @@ def _same(known: FileEntry, file: _Found, facts: os.stat_result, now: float, *, 
     )
 
 
-def _entry(file: _Found, facts: os.stat_result, digest: str, body: bytes | None, now: float) -> FileEntry:
+def _entry(
+    file: _Found, facts: os.stat_result, digest: str, body: bytes | None, handle: OpenFile | None, now: float
+) -> FileEntry:
     modified = facts.st_mtime_ns // 1_000_000_000
     return FileEntry(
         name=file.name,
@@ -198,4 +226,5 @@ def _entry(file: _Found, facts: os.stat_result, digest: str, body: bytes | None,
         settled=modified + 2 <= now,
         etag=b'"%b"' % digest[:32].encode(),
         body=body,
+        handle=handle,
     )

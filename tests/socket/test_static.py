@@ -13,8 +13,8 @@ import pytest
 import uvloop
 
 from proxy.core.files import FileEntry, FileIndex, FileSlices
-from proxy.net.file_sender import CHUNK, FileSender, direct_socket
-from proxy.net.static import StaticRootError, build_index
+from proxy.net.file_sender import CHUNK, FileSender
+from proxy.net.static import OpenFile, StaticRootError, build_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,6 +237,22 @@ def test_a_file_that_grows_during_the_walk_is_taken_as_it_is_when_read(tmp_path:
     assert (entry.size, entry.body) == (100, None)
 
 
+def test_large_files_stay_open_up_to_a_number_of_them(tmp_path: Path) -> None:
+    for size in (10, 20, 30, 40):
+        write(tmp_path / str(size), b"x" * size)
+    before = open_files()
+    index = index_of(tmp_path, max_file_in_memory=10, max_open=2)
+    assert {name for name, entry in index.entries.items() if entry.handle is not None} == {"20", "30"}
+    assert open_files() == before + 2
+    again = build_index(str(tmp_path), previous=index, clock=lambda: NOW, max_file_in_memory=10, max_open=2)
+    assert again.entries["20"] is index.entries["20"]
+    assert open_files() == before + 2
+    del index
+    assert open_files() == before + 2
+    del again
+    assert open_files() == before
+
+
 # --- the sender ----------------------------------------------------------------------------------------------------
 
 
@@ -257,9 +273,9 @@ class Sink:
         return b"".join(self.pieces)
 
 
-def source_of(path: Path, *parts: bytes | tuple[int, int]) -> FileSlices:
+def source_of(path: Path, *parts: bytes | tuple[int, int], handle: OpenFile | None = None) -> FileSlices:
     facts = path.stat()
-    return FileSlices(str(path), facts.st_size, facts.st_mtime_ns, parts or ((0, facts.st_size),))
+    return FileSlices(str(path), facts.st_size, facts.st_mtime_ns, parts or ((0, facts.st_size),), handle)
 
 
 def sender_to(sink: Sink, source: FileSlices) -> FileSender:
@@ -356,6 +372,51 @@ async def test_another_file_than_the_indexed_one_is_not_begun(tmp_path: Path, fa
     assert open_files() == before
 
 
+@pytest.mark.parametrize("fault", ["gone", "replaced"])
+async def test_an_open_file_is_sent_whatever_has_its_name(tmp_path: Path, fault: str) -> None:
+    path = write(tmp_path / "a", pattern(2 * CHUNK))
+    source = source_of(path, handle=OpenFile(os.open(path, os.O_RDONLY)))
+    path.unlink()
+    if fault == "replaced":
+        write(path, b"another")
+    for _ in range(2):
+        sink = Sink()
+        sender_to(sink, source).start(b"head")
+        assert await sink.done
+        assert sink.body == b"head" + pattern(2 * CHUNK)
+
+
+async def test_an_open_file_that_was_written_to_is_not_begun(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", pattern(2 * CHUNK))
+    source = source_of(path, handle=OpenFile(os.open(path, os.O_RDONLY)))
+    write(path, b"another")
+    sink = Sink()
+    sender = sender_to(sink, source)
+    sender.start(b"head")
+    assert not sink.done.done()
+    assert not await sink.done
+    assert (sink.pieces, sender.sent) == ([], 0)
+
+
+async def test_an_open_file_closes_with_its_index_and_the_last_that_is_sent(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", pattern(4 * CHUNK))
+    before = open_files()
+    source = source_of(path, handle=OpenFile(os.open(path, os.O_RDONLY)))
+    sink = Sink()
+    sender = sender_to(sink, source)
+    sink.on_write = sender.cancel
+    sender.start()
+    del source
+    while sender.sent == 0:
+        await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+        await asyncio.sleep(0)
+    assert sink.body == pattern(CHUNK)
+    sink.on_write = lambda: None
+    del sender
+    await asyncio.sleep(0)
+    assert open_files() == before
+
+
 @pytest.mark.parametrize("fault", ["shorter", "rewritten"])
 async def test_a_file_that_changes_in_the_middle_ends_in_failure(tmp_path: Path, fault: str) -> None:
     path = write(tmp_path / "a", pattern(4 * CHUNK))
@@ -423,6 +484,7 @@ def test_a_slow_reader_gets_the_whole_file_and_holds_little_of_it(
 async def send_to_a_slow_reader(path: Path) -> tuple[bytes, int]:
     """(what came, the most that waited in the sending transport)."""
     largest_buffer = 0
+    behind = asyncio.Event()
 
     class Connection(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -435,6 +497,7 @@ async def send_to_a_slow_reader(path: Path) -> tuple[bytes, int]:
             nonlocal largest_buffer
             largest_buffer = max(largest_buffer, self.transport.get_write_buffer_size())
             self.sender.pause()
+            behind.set()
 
         def resume_writing(self) -> None:
             self.sender.resume()
@@ -447,7 +510,7 @@ async def send_to_a_slow_reader(path: Path) -> tuple[bytes, int]:
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=4096)
         received = [await reader.readexactly(4)]
-        await asyncio.sleep(0.05)
+        await behind.wait()
         while piece := await reader.read(65536):
             received.append(piece)
         writer.close()

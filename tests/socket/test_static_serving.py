@@ -259,15 +259,30 @@ def test_a_client_that_leaves_in_the_middle(run: Callable[..., None]) -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize("fault", ["gone", "changed"])
-def test_a_file_that_is_not_the_indexed_one(run: Callable[..., None], fault: str) -> None:
+@pytest.mark.parametrize("fault", ["gone", "replaced"])
+def test_a_release_that_replaces_a_file_disturbs_nobody_before_it_is_indexed(
+    run: Callable[..., None], fault: str
+) -> None:
     async def scenario(site: Site) -> None:
         client = await site.client()
-        large = site.root / "large.bin"
+        client.ask("large.bin")
+        await client.head()
         if fault == "gone":
-            large.unlink()
+            (site.root / "large.bin").unlink()
         else:
-            large.write_bytes(LARGE[::-1])
+            (site.root / "new").write_bytes(LARGE[::-1])
+            (site.root / "new").replace(site.root / "large.bin")
+        assert await client.reader.readexactly(len(LARGE)) == LARGE
+        assert (await client.get("large.bin"))[2] == LARGE
+        await client.close()
+
+    run(scenario)
+
+
+def test_a_file_that_was_written_to_is_not_sent(run: Callable[..., None]) -> None:
+    async def scenario(site: Site) -> None:
+        client = await site.client()
+        (site.root / "large.bin").write_bytes(LARGE[::-1])
         status, fields, _ = await client.get("large.bin")
         assert status == 503
         assert "Retry-After" in fields
