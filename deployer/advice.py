@@ -72,11 +72,9 @@ def hints(observed: Observed | None, strategy: str) -> list[str]:
     said = []
     if not observed.live.running:
         other = next((name for name, facts in observed.slots.items() if facts.http_ready), None)
-        to_other = f", or `deployer switch {other} --force`" if other else ""
-        start = (
-            f"`deployer start {observed.active}`{to_other}" if observed.live.release_id else "`deployer release WAR`"
-        )
-        said.append(f"the site is down: {observed.active} is active and stopped; {start}{to_other}")
+        start = f"`deployer start {observed.active}`" if observed.live.release_id else "`deployer release WAR`"
+        or_switch = f", or `deployer switch {other}`" if other else ""
+        said.append(f"the site is down: {observed.active} is active and stopped; {start}{or_switch}")
     elif not observed.live.http_ready:
         said.append(f"{observed.active} is active but not ready: see `deployer logs {observed.active}`")
     if strategy == "return" and observed.active != observed.home and observed.live.running:
