@@ -58,7 +58,7 @@ class Server:
         self.time = now()
         self._log = log
         self._trusted = tuple(ip_network(network) for network in settings.trusted_proxies)
-        self._clients: set[Downstream] = set()
+        self._clients: dict[Downstream, None] = {}  # in the order of their arrival
         self._accepted = 0
         self._own: dict[int, int] = {}
         self._id_prefix = os.urandom(6).hex().encode()
@@ -92,10 +92,10 @@ class Server:
                 other.close_idle()
             if not idle:
                 client.abort()
-        self._clients.add(client)
+        self._clients[client] = None
 
     def closed(self, client: Downstream) -> None:
-        self._clients.discard(client)
+        self._clients.pop(client, None)
         if self._emptied is not None and not self._clients and not self._emptied.done():
             self._emptied.set_result(None)
 
@@ -154,10 +154,17 @@ class Server:
             "connections_total": self._accepted,
             "requests": self._last_id,
             "rss": _resident_bytes(),
-            "own": {str(status): count for status, count in self._own.items()},
+            "own": self._answered_here(),
             "log_dropped": self._log.dropped,
             "apps": {name: app.snapshot() for name, app in self.apps.items()},
         }
+
+    def _answered_here(self) -> dict[str, int]:
+        own = dict(self._own)
+        for app in self.apps.values():
+            for status, count in app.unserved.items():
+                own[status] = own.get(status, 0) + count
+        return {str(status): count for status, count in own.items()}
 
 
 def _resident_bytes() -> int:
