@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from proxy.control.prober import Prober
@@ -66,6 +67,8 @@ class AppControl:
         self._tell_all = tell_all
         self._switched = switched
         self._note = note
+        self._updating = asyncio.Lock()
+        self._slot_failures: dict[str, str] = {}
         self._watch()
         self.trial.follow(record)
 
@@ -156,17 +159,31 @@ class AppControl:
             )
         return report
 
-    async def update_slot(self, name: str, update: SlotUpdate) -> None:
-        """Makes the change durable, then tells the workers. Raises AdminError 422 when it can't be, StateError."""
-        self._check_update(name, update)
-        changed = {key: getattr(update, key) for key in update.model_fields_set}
+    async def update_slot(self, name: str, update: SlotUpdate, applied: Callable[[], Awaitable[object]]) -> None:
+        """Makes the change durable, then tells the workers. `applied` returns when they have done it.
 
-        def change(record: AppRecord) -> AppRecord:
-            slot = record.slots.get(name, SlotRecord()).model_copy(update=changed)
-            return record.model_copy(update={"slots": {**record.slots, name: slot}})
+        Raises AdminError 422 when it can't be, or a worker could not do it; then the slot is as before. StateError.
+        """
+        async with self._updating:
+            self._check_update(name, update)
+            before = self.records.get(name, SlotRecord())
+            changed = {key: getattr(update, key) for key in update.model_fields_set}
+            self._slot_failures.pop(name, None)
+            await self._change_slot(name, before.model_copy(update=changed))
+            await applied()
+            failure = self._slot_failures.pop(name, None)
+            if failure is not None:
+                await self._change_slot(name, before)
+                raise AdminError(422, f"{failure}; slot {name} is as before")
 
-        await self._persist(change)
-        self.records[name] = self.records.get(name, SlotRecord()).model_copy(update=changed)
+    def slot_failed(self, worker: int, event: orders.SlotFailed) -> None:
+        """A worker could not do what it was told of a slot."""
+        self._slot_failures[event.slot] = event.message
+        self._note("worker", f"worker {worker} goes on with slot {event.slot} as it was: {event.message}")
+
+    async def _change_slot(self, name: str, slot: SlotRecord) -> None:
+        await self._persist(lambda record: record.model_copy(update={"slots": {**record.slots, name: slot}}))
+        self.records[name] = slot
         self._watch()
         self._tell_all(orders.SlotChanged(app=self.name, slot=name, state=self.slot(name)))
 

@@ -207,6 +207,10 @@ class Supervisor:
                 app = self.apps.get(event.app)
                 if app is not None:
                     app.switching.worker_event(worker.number, event)
+            case orders.SlotFailed():
+                app = self.apps.get(event.app)
+                if app is not None:
+                    app.slot_failed(worker.number, event)
 
     def worker_lost(self, worker: WorkerProcess) -> None:
         self.counters.retire(worker.number)
@@ -300,14 +304,17 @@ class Supervisor:
         return await self.app(name).trial.revert("it was called back")
 
     async def update_slot(self, name: str, slot: str, update: SlotUpdate) -> AppStatus:
-        """Returns when every worker sends requests accordingly, or APPLY_SECONDS are over."""
+        """Returns when every worker sends requests accordingly, or APPLY_SECONDS are over.
+
+        Raises AdminError 404, 422; then the slot is as before.
+        """
         app = self.app(name)
         root = update.static_root
         if root is not None and not await asyncio.to_thread(Path(root).is_dir):
             raise AdminError(422, f"static_root: {root} is no directory")
-        await app.update_slot(slot, update)
         matters = update.model_fields_set & {"backends", "static_root"}
-        return app_status(app, self.counters, await self.collect(APPLY_SECONDS if matters else ANSWER_SECONDS))
+        await app.update_slot(slot, update, lambda: self.collect(APPLY_SECONDS if matters else ANSWER_SECONDS))
+        return app_status(app, self.counters, self.counters.totals())
 
     def set_release(self, name: str, progress: ReleaseProgress) -> None:
         """Shown in the status; each change of a step is an event."""

@@ -147,7 +147,7 @@ class HealthChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotChanged:
-    """The slot has new backends, files or a new release's name. No answer."""
+    """The slot has new backends, files or a new release's name. The worker answers SlotFailed if that can't be."""
 
     app: str
     slot: str
@@ -294,6 +294,16 @@ Order: TypeAlias = (
     | InflightRequest
 )
 Event: TypeAlias = (
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotFailed:
+    """The SlotChanged of this slot was not carried out: its backends and files are as before."""
+
+    app: str
+    slot: str
+    message: str
+    type: Literal["slot_failed"] = "slot_failed"
+
+
     Prepared
     | Ready
     | StartFailed
@@ -332,3 +342,4 @@ def decode_event(payload: bytes) -> Event:
         return _EVENTS.validate_json(payload)
     except ValidationError as error:
         raise LinkError(f"not an event: {error.errors(include_url=False)[0]['msg']}") from error
+    | SlotFailed

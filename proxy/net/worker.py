@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -104,9 +105,22 @@ class Worker:
                     await self._serve(order)
                 case orders.SlotChanged():
                     await self._change_slot(order)
+        except Exception as error:
+            # Whatever it is, the supervisor must not wait for what will not come.
+            self._failed(order, error)
         finally:
             self._order_task = None
         self._carry_out()
+
+    def _failed(self, order: orders.Start | orders.Serve | orders.SlotChanged, error: Exception) -> None:
+        if not isinstance(error, OperatorError):
+            traceback.print_exception(error, file=sys.stderr)
+        message = str(error) if isinstance(error, OperatorError) else f"{type(error).__name__}: {error}"
+        if isinstance(order, orders.SlotChanged):
+            self._tell(orders.SlotFailed(app=order.app, slot=order.slot, message=message))
+        else:
+            self._tell(orders.StartFailed(message=message))
+            self._finish(1)
 
     def _obey(self, order: orders.Order) -> None:
         if isinstance(order, orders.StatsRequest):
@@ -158,13 +172,8 @@ class Worker:
     async def _prepare(self, order: orders.Start) -> None:
         """Loads all that takes time."""
         settings = Settings.model_validate_json(order.settings)
-        try:
-            self._log = AccessLog(settings.access_log.path, settings.access_log.format)
-            files = {app: await self._load_files(settings, app, slots) for app, slots in order.apps.items()}
-        except OperatorError as error:
-            self._tell(orders.StartFailed(message=str(error)))
-            self._finish(1)
-            return
+        self._log = AccessLog(settings.access_log.path, settings.access_log.format)
+        files = {app: await self._load_files(settings, app, slots) for app, slots in order.apps.items()}
         self._loaded = _Loaded(order.worker, settings, {app: dict(slots) for app, slots in order.apps.items()}, files)
         self._tell(orders.Prepared(pid=os.getpid()))
 

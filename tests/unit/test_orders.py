@@ -44,6 +44,7 @@ EVENTS: list[orders.Event] = [
     orders.CutReport(app="shop", epoch=5, slot="production", exchanges=(EXCHANGE,)),
     orders.StatsReply(id=1, snapshot={"apps": {"shop": {"held": 1}}}),
     orders.InflightReply(id=2, exchanges=(EXCHANGE,), truncated=True),
+    orders.SlotFailed(app="shop", slot="temp", message="no files"),
     orders.Stopped(snapshot={"requests": 3}),
 ]
 
