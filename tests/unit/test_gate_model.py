@@ -1,0 +1,454 @@
+"""Real gates as workers, under a real supervisor's decisions: any order of requests, orders, losses and deadlines.
+
+The links keep their order; nothing else is certain. After each step: a ticket is released once; no session has
+exchanges on two slots, nor within the time that its replication takes, while its barrier holds; after a switch no
+request goes to the old slot; the waiting are bounded and each is woken, refused or has left; "drained" is true.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from proxy.core import orders
+from proxy.core.gate import LINGER, Effects, Gate, GateFullError, Ticket
+from proxy.core.switchover import Action, Persist, Phase, Refused, Replace, Reported, Send, Switchover
+from proxy.http1.head import RequestFields, parse_request_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SLOTS: Final = ("production", "temp")
+SESSIONS: Final = ("a", "b", "a", None)
+MAX_HELD: Final = 4
+MAX_WAIT: Final = 30.0
+BARRIER: Final = 2.0
+HOLD: Final = 4.0
+FIELDS: Final = {
+    session: parse_request_fields(
+        b"\nHost: a\r\n%b\r\n" % (b"Cookie: JSESSIONID=%b\r\n" % session.encode() if session else b""), 1
+    )
+    for session in set(SESSIONS)
+}
+
+
+@dataclass(eq=False)
+class Exchange:
+    """An owner of a ticket. `excused`: no barrier is expected to hold for it any more."""
+
+    worker: Worker
+    session: str | None
+    state: str = "new"  # waiting, running, ended, refused, left, full
+    ticket: Ticket | None = None
+    excused: bool = False
+
+    @property
+    def fields(self) -> RequestFields:
+        return FIELDS[self.session]
+
+    def claim(self) -> None:
+        assert self.state in ("new", "waiting")
+        try:
+            self.ticket = self.worker.gate.claim(self, self.worker.machine.now)
+        except GateFullError:
+            assert self.state == "new", "it has its place in the queue"
+            self.state = "full"
+            return
+        self.state = "waiting" if self.ticket is None else "running"
+        if self.ticket is not None:
+            self.worker.machine.started(self, self.ticket)
+
+    def wake(self) -> None:
+        assert self.state == "waiting", "who is woken twice claims twice"
+        self.claim()
+
+    def refuse(self) -> None:
+        assert self.state == "waiting"
+        self.state = "refused"
+
+    def end(self) -> None:
+        assert self.ticket is not None
+        self.state = "ended"
+        self.worker.machine.ended(self, self.ticket)
+        effects = self.worker.gate.release(self.ticket, self.worker.machine.now)
+        if effects is not None:
+            self.worker.apply(effects)
+
+
+class Worker:
+    """What a worker process does with its gate: proxy.net.app without sockets."""
+
+    def __init__(self, machine: GateMachine, start: orders.ActiveSlot) -> None:
+        self.machine = machine
+        self.gate = Gate(
+            "shop",
+            SLOTS,
+            start.active,
+            start.epoch,
+            session_cookie="JSESSIONID",
+            max_held=MAX_HELD,
+            max_wait=MAX_WAIT,
+            barrier=BARRIER,
+        )
+        self.barrier_until = machine.now + BARRIER
+        self.hold: orders.Hold | None = None
+        self.hold_until = 0.0
+        self.lost_hold = False
+        self.active = start.active
+        self.exchanges: list[Exchange] = []
+        self.inbox: deque[orders.Order] = deque()
+        self.outbox: deque[orders.Event] = deque()
+        self.obeyed: list[orders.Order] = []
+        self.apply(self.gate.block(start.busy, machine.now))
+
+    def those(self, state: str) -> list[Exchange]:
+        return [exchange for exchange in self.exchanges if exchange.state == state]
+
+    def apply(self, effects: Effects) -> None:
+        for epoch, session in effects.sessions_ended:
+            self.outbox.append(orders.SessionsEnded(app="shop", epoch=epoch, sessions=(session,)))
+        if effects.drained is not None:
+            assert not self.gate.slots[effects.drained].outstanding
+            assert effects.drained != self.gate.active.name
+            self.outbox.append(orders.Drained(app="shop", epoch=self.gate.epoch, slot=effects.drained))
+        for owner in effects.wake:
+            owner.wake()
+        for owner in effects.refuse:
+            owner.refuse()
+
+    def look(self) -> None:
+        now = self.machine.now
+        if now >= self.barrier_until or (self.hold is not None and now >= self.hold_until):
+            self.machine.excuse_all()
+            if self.hold is not None and now >= self.hold_until:
+                self.hold, self.lost_hold = None, True
+        self.apply(self.gate.look(now))
+
+    def obey(self) -> None:
+        order = self.inbox.popleft()
+        self.obeyed.append(order)
+        now = self.machine.now
+        match order:
+            case orders.Hold(epoch=epoch, attempt=attempt, hold=seconds):
+                result = self.gate.hold(epoch, attempt, seconds, now)
+                assert result is not None
+                self.hold, self.hold_until, self.lost_hold = order, now + seconds, False
+                self.outbox.append(
+                    orders.HoldAck(
+                        app="shop",
+                        epoch=epoch,
+                        attempt=attempt,
+                        busy=result.busy,
+                        in_flight=result.in_flight,
+                        tunnels=result.tunnels,
+                    )
+                )
+            case orders.ReleaseHold(epoch=epoch, attempt=attempt):
+                self.hold, self.lost_hold = None, False
+                self.apply(self.gate.release_hold(epoch, attempt))
+            case orders.Switch(epoch=epoch, to=to, busy=busy):
+                switched = self.gate.switch(epoch, to, busy, now)
+                assert switched is not None
+                self.hold, self.lost_hold, self.active = None, False, to
+                self.barrier_until = now + BARRIER
+                ack = orders.SwitchAck(app="shop", epoch=epoch, held=switched.held, hold_ms=switched.hold_ms)
+                self.outbox.append(ack)
+                self.apply(switched.effects)
+            case orders.SessionsEnded(epoch=epoch, sessions=sessions):
+                self.apply(self.gate.sessions_ended(epoch, sessions))
+            case orders.Drain(epoch=epoch, slot=slot):
+                self.apply(self.gate.drain(epoch, slot))
+            case orders.Cut(epoch=epoch, slot=slot):
+                self.cut(epoch, slot)
+
+    def cut(self, epoch: int, slot: str) -> None:
+        if epoch == self.gate.epoch:
+            self.outbox.append(orders.CutReport(app="shop", epoch=epoch, slot=slot, exchanges=()))
+            for ticket in list(self.gate.slots[slot].outstanding):
+                assert isinstance(ticket.owner, Exchange)
+                ticket.owner.end()
+
+
+class GateMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 100.0
+        self.switch = Switchover("shop", "production", 0)
+        self.workers: dict[int, Worker] = {}
+        self.numbers = 0
+        self.writing: Persist | None = None
+        self.excused = False
+        self.last_end: dict[str, tuple[str, float, Worker]] = {}
+
+    # --- what the gates' exchanges tell --------------------------------------------------------------------------
+
+    def started(self, exchange: Exchange, ticket: Ticket) -> None:
+        worker = exchange.worker
+        assert ticket.slot.name == worker.active, "a claim goes to the slot that the last switch has ordered"
+        assert worker.hold is None, "no claim during a hold"
+        if not self.switch.switching:
+            assert ticket.slot.name == self.switch.active, "after the report no request goes to the old slot"
+        exchange.excused = worker.lost_hold
+        if exchange.session in self.last_end and not exchange.excused:
+            slot, ended, _ = self.last_end[exchange.session]
+            assert slot == ticket.slot.name or self.now - ended >= LINGER - 1e-9, "before it can be replicated"
+
+    def ended(self, exchange: Exchange, ticket: Ticket) -> None:
+        if exchange.session is not None and not self.is_excused(exchange):
+            self.last_end[exchange.session] = (ticket.slot.name, self.now, exchange.worker)
+
+    def is_excused(self, exchange: Exchange) -> bool:
+        ticket = exchange.ticket
+        assert ticket is not None
+        return exchange.excused or ticket.tunnel or ticket.streaming_since <= self.now - BARRIER
+
+    def excuse_all(self) -> None:
+        """A bound has passed at which a gate goes on by itself: what runs now is not covered by its barrier."""
+        self.excused = True
+        self.last_end.clear()
+        for exchange in self.running():
+            exchange.excused = True
+
+    def running(self) -> list[Exchange]:
+        return [exchange for worker in self.workers.values() for exchange in worker.those("running")]
+
+    # --- the supervisor ------------------------------------------------------------------------------------------
+
+    def do(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Send(worker, order):
+                    self.workers[worker].inbox.append(order)
+                case Persist():
+                    self.writing = action
+                case Replace(worker, _):
+                    self.kill(worker)
+                case Reported(_, report):
+                    if report.drained and report.from_slot != report.to:
+                        for member in self.workers.values():
+                            assert not member.gate.slots[report.from_slot].outstanding
+                case Refused():
+                    pass
+
+    def kill(self, number: int) -> None:
+        worker = self.workers.pop(number)
+        # What it knew of sessions that had just ended is lost with it.
+        self.last_end = {session: end for session, end in self.last_end.items() if end[2] is not worker}
+        self.do(self.switch.lost(self.now, number))
+
+    def pick(self, index: int) -> Worker:
+        return self.workers[sorted(self.workers)[index % len(self.workers)]]
+
+    def hear(self, number: int, worker: Worker) -> None:
+        match worker.outbox.popleft():
+            case orders.HoldAck() as event:
+                self.do(self.switch.hold_ack(self.now, number, event))
+            case orders.SwitchAck() as event:
+                self.do(self.switch.switch_ack(self.now, number, event))
+            case orders.SessionsEnded() as event:
+                self.do(self.switch.sessions_ended(number, event))
+            case orders.Drained() as event:
+                self.do(self.switch.drained(self.now, number, event))
+            case orders.CutReport() as event:
+                self.switch.cut_report(event)
+
+    # --- what may happen -----------------------------------------------------------------------------------------
+
+    @initialize(count=st.integers(1, 3))
+    def start(self, count: int) -> None:
+        for _ in range(count):
+            self.join()
+
+    @precondition(lambda self: len(self.workers) < 3 and self.switch.decided)
+    @rule()
+    def join(self) -> None:
+        self.numbers += 1
+        self.workers[self.numbers] = Worker(self, self.switch.join(self.numbers))
+
+    @precondition(lambda self: len(self.workers) > 1)
+    @rule(index=st.integers(0, 2))
+    def die(self, index: int) -> None:
+        self.kill(sorted(self.workers)[index % len(self.workers)])
+
+    @precondition(lambda self: self.workers)
+    @rule(claims=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(SESSIONS)), min_size=1, max_size=4))
+    def claim(self, claims: list[tuple[int, str | None]]) -> None:
+        for index, session in claims:
+            worker = self.pick(index)
+            exchange = Exchange(worker, session)
+            worker.exchanges.append(exchange)
+            exchange.claim()
+
+    @rule(which=st.lists(st.integers(0, 20), min_size=1, max_size=4))
+    def end(self, which: list[int]) -> None:
+        for index in which:
+            running = self.running()
+            if running:
+                running[index % len(running)].end()
+
+    @rule(which=st.integers(0, 20))
+    def leave(self, which: int) -> None:
+        waiting = [exchange for worker in self.workers.values() for exchange in worker.those("waiting")]
+        if waiting:
+            exchange = waiting[which % len(waiting)]
+            exchange.state = "left"
+            exchange.worker.gate.leave(exchange)
+
+    @rule(which=st.integers(0, 20), tunnel=st.booleans())
+    def respond(self, which: int, tunnel: bool) -> None:
+        """A response begins to stream, or an exchange becomes a tunnel."""
+        running = self.running()
+        if running:
+            ticket = running[which % len(running)].ticket
+            assert ticket is not None
+            if tunnel and not ticket.tunnel:
+                running[which % len(running)].worker.gate.tunnel(ticket)
+            else:
+                ticket.streaming_since = min(ticket.streaming_since, self.now)
+
+    @precondition(lambda self: not self.switch.switching)
+    @rule(other=st.sampled_from([True, True, True, False]), drain=st.sampled_from([0.0, 10.0]), count=st.integers(0, 8))
+    def begin(self, other: bool, drain: float, count: int) -> None:
+        to = next(slot for slot in SLOTS if (slot != self.switch.active) is other)
+        _, actions = self.switch.begin(self.now, to=to, hold=HOLD, drain=drain)
+        self.do(actions)
+        self.go_on(count)
+
+    @precondition(lambda self: self.writing is not None)
+    @rule(works=st.sampled_from([True, True, True, False]))
+    def write(self, works: bool) -> None:
+        writing, self.writing = self.writing, None
+        assert writing is not None
+        if works:
+            self.do(self.switch.persisted(self.now, writing.attempt))
+        else:
+            self.do(self.switch.persist_failed(writing.attempt, "no room"))
+
+    @precondition(lambda self: self.workers)
+    @rule(index=st.integers(0, 2))
+    def obey(self, index: int) -> None:
+        worker = self.pick(index)
+        if worker.inbox:
+            worker.obey()
+
+    @rule(count=st.integers(1, 8))
+    def go_on(self, count: int) -> None:
+        """The links' next messages, so that most runs get as far as several switches."""
+        for _ in range(count):
+            if self.writing is not None:
+                self.write(works=True)
+            for number, worker in list(self.workers.items()):
+                if worker.inbox:
+                    worker.obey()
+                elif worker.outbox and number in self.workers:
+                    self.hear(number, worker)
+
+    @rule(seconds=st.sampled_from([0.0, 0.02, LINGER, LINGER, 0.5, 0.5, BARRIER, HOLD]), look=st.booleans())
+    def time_passes(self, seconds: float, look: bool) -> None:
+        self.now += seconds
+        if look:
+            self.look()
+
+    @rule()
+    def look(self) -> None:
+        for worker in list(self.workers.values()):
+            worker.look()
+
+    @precondition(lambda self: self.switch.deadline is not None)
+    @rule()
+    def expire(self) -> None:
+        if self.switch.deadline is not None and self.switch.deadline <= self.now:
+            self.do(self.switch.expired(self.now))
+
+    @precondition(lambda self: self.workers)
+    @rule(index=st.integers(0, 2), which=st.integers(0, 50))
+    def old_order_again(self, index: int, which: int) -> None:
+        worker = self.pick(index)
+        old = [order for order in worker.obeyed if order.epoch < worker.gate.epoch]  # type: ignore[union-attr]
+        if not old:
+            return
+        gate, before = worker.gate, self.facts(worker)
+        match old[which % len(old)]:
+            case orders.Hold(epoch=epoch, attempt=attempt, hold=seconds):
+                assert gate.hold(epoch, attempt, seconds, self.now) is None
+            case orders.ReleaseHold(epoch=epoch, attempt=attempt):
+                assert gate.release_hold(epoch, attempt) == Effects()
+            case orders.Switch(epoch=epoch, to=to, busy=busy):
+                assert gate.switch(epoch, to, busy, self.now) is None
+            case orders.SessionsEnded(epoch=epoch, sessions=sessions):
+                assert gate.sessions_ended(epoch, sessions) == Effects()
+            case orders.Drain(epoch=epoch, slot=slot):
+                assert gate.drain(epoch, slot) == Effects()
+        assert self.facts(worker) == before
+
+    def facts(self, worker: Worker) -> object:
+        gate = worker.gate
+        return repr(gate), gate.held, gate.epoch, gate.active, [len(slot.outstanding) for slot in gate.slots.values()]
+
+    # --- what must hold ------------------------------------------------------------------------------------------
+
+    @invariant()
+    def each_ticket_is_outstanding_until_its_end(self) -> None:
+        for worker in self.workers.values():
+            tickets = {exchange.ticket for exchange in worker.those("running")}
+            assert tickets == {ticket for slot in worker.gate.slots.values() for ticket in slot.outstanding}
+            for slot in worker.gate.slots.values():
+                assert slot.tunnels == sum(ticket.tunnel for ticket in slot.outstanding)
+
+    @invariant()
+    def waiting_requests_are_bounded_and_not_lost(self) -> None:
+        for worker in self.workers.values():
+            assert worker.gate.held == len(worker.those("waiting")) <= MAX_HELD
+
+    @invariant()
+    def no_session_runs_on_two_slots(self) -> None:
+        for session in ("a", "b"):
+            slots = {
+                exchange.ticket.slot.name
+                for exchange in self.running()
+                if exchange.ticket is not None and exchange.session == session and not self.is_excused(exchange)
+            }
+            assert len(slots) <= 1
+
+    def teardown(self) -> None:
+        """Everything comes to rest: no request waits for longer than its reason lasts."""
+        if not self.workers:
+            return
+        for _ in range(10):
+            self.settle(lambda worker: bool(worker.inbox or worker.outbox))
+            self.now += LINGER / 2
+            self.look()
+        if not self.excused:
+            assert not any(worker.those("waiting") for worker in self.workers.values())
+        self.now += MAX_WAIT
+        self.look()
+        self.settle(lambda worker: bool(worker.inbox or worker.outbox))
+        assert self.switch.phase is Phase.IDLE
+        for worker in self.workers.values():
+            assert (worker.active, worker.gate.epoch) == (self.switch.active, self.switch.epoch)
+            for exchange in worker.exchanges:
+                assert exchange.state in ("ended", "refused", "left", "full")
+
+    def settle(self, has_messages: Callable[[Worker], bool]) -> None:
+        while True:
+            if self.writing is not None:
+                self.write(works=True)
+            for exchange in self.running():
+                exchange.end()
+            talking = [pair for pair in self.workers.items() if has_messages(pair[1])]
+            if not talking and self.writing is None and not self.running():
+                return
+            for number, worker in talking:
+                if worker.inbox:
+                    worker.obey()
+                elif worker.outbox and number in self.workers:
+                    self.hear(number, worker)
+
+
+GateMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+test_gates_under_any_order_of_events = GateMachine.TestCase
