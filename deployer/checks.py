@@ -43,7 +43,7 @@ class HttpChecks:
         if failed:
             lines = "".join(f"\n  {line}" for text in failed for line in text.splitlines())
             raise ReleaseFailed(f"{len(failed)} of {len(results)} smoke tests failed on {url}:{lines}")
-        return f"{len(results)} smoke tests passed"
+        return f"{len(results)} of {len(results)} smoke tests passed"
 
     def warm_up(self, url: str, say: Say) -> str:
         """See site.Checks."""

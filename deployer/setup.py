@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from deployer import durable
-from deployer.assembly import build, keys_file
+from deployer.assembly import keys_file
 from deployer.config_file import load
-from deployer.errors import ConfigurationError, DeployerError
+from deployer.doctor import Finding, directories, examine
+from deployer.errors import ConfigurationError
 from deployer.tomcat.keys import installation_keys
 
 if TYPE_CHECKING:
-    from deployer.assembly import Workshop
     from deployer.clock import Clock
-    from deployer.settings import Settings
 
 STARTING_POINT = """\
 # The settings of `deployer`. Every key is explained in the project's config/deployer.yaml.
@@ -40,28 +37,16 @@ hooks: {before_start: [], smoke: [], after_switch: [], after_release: [], on_fai
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that init made or looked at."""
-
-    state: Literal["made", "ok", "note", "missing"]
-    what: str
-    advice: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.state:8}{self.what}" + (f"\n        {self.advice}" if self.advice else "")
-
-
 def initialise(config: Path, clock: Clock) -> list[Finding]:
     """Makes what is not there; nothing that is there is changed. Raises ConfigurationError for a bad configuration."""
     found = [_configuration(config)]
     settings = load(str(config))
-    found += [_directory(Path(path)) for path in _directories(settings)]
+    found += [_directory(Path(path)) for path in directories(settings)]
     keys = keys_file(settings)
     made = not keys.exists()
     installation_keys(keys)
     found.append(Finding("made" if made else "ok", f"the cluster's key and the control password: {keys} (mode 0600)"))
-    return [*found, *_machine(settings, clock)]
+    return [*found, *examine(settings, clock, need_proxy=False)]
 
 
 def _configuration(config: Path) -> Finding:
@@ -75,11 +60,6 @@ def _configuration(config: Path) -> Finding:
     return Finding("made", f"configuration {config}", "set app, slots and proxy.url in it as in proxy.yaml")
 
 
-def _directories(settings: Settings) -> list[str]:
-    static = [settings.static.to] if settings.static else []
-    return [settings.state_dir, settings.releases.dir, *static, *(slot.base for slot in settings.slots.values())]
-
-
 def _directory(path: Path) -> Finding:
     if path.is_dir():
         return Finding("ok", f"directory {path}")
@@ -90,33 +70,3 @@ def _directory(path: Path) -> Finding:
             f"directory {path} can't be made: {error.strerror}", "mend it and try again"
         ) from error
     return Finding("made", f"directory {path}")
-
-
-def _machine(settings: Settings, clock: Clock) -> list[Finding]:
-    try:
-        shop = build(settings, clock, make_keys=True)
-    except DeployerError as error:
-        return [Finding("missing", str(error), error.advice)]
-    found = [Finding("ok", str(shop.home)), Finding("ok", str(shop.java))]
-    found += [Finding("note", warning) for warning in shop.warnings()]
-    for name, slot in shop.slots.items():
-        if slot.observe().running:
-            found.append(Finding("ok", f"slot {name} runs"))
-            continue
-        obstacles = slot.obstacles()
-        found += [Finding("missing", f"slot {name}: {obstacle}", obstacle.advice) for obstacle in obstacles]
-        if not obstacles:
-            ports = ", ".join(map(str, shop.ways.places[name].ports))
-            found.append(Finding("ok", f"slot {name}: ports {ports} are free"))
-    found.append(_proxy(shop))
-    unwritable = [path for path in _directories(settings) if not os.access(path, os.W_OK)]
-    found += [Finding("missing", f"{path} is not writable", "mend its mode or owner") for path in unwritable]
-    return found
-
-
-def _proxy(shop: Workshop) -> Finding:
-    try:
-        app = shop.asking.app()
-    except DeployerError as error:
-        return Finding("note", str(error), error.advice)
-    return Finding("ok", f"the proxy at {shop.settings.proxy.url} has the app {app.name}; {app.active} is active")

@@ -370,7 +370,7 @@ class Smoke:
 
     def describe(self) -> list[str]:
         """See Step."""
-        lines = [f"Smoke test {self.place.name} on its private address {self.place.url}: {self.tests} requests."]
+        lines = [f"Smoke test {self.place.name} on its private address {self.place.url} (requests: {self.tests})."]
         return [*lines, f"then {self.hooks} of hooks.smoke"] if self.hooks else lines
 
     def run(self, site: Site, say: Say) -> Done:
