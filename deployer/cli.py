@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from deployer.assembly import Workshop
     from deployer.commands import Order, Planner
     from deployer.console import Console
+    from deployer.doctor import Finding
     from deployer.plan import Plan
     from deployer.settings import Settings, Strategy
 
@@ -327,11 +328,14 @@ def sessions(ctx: click.Context, /, **options: Any) -> None:
 @_with_config
 @click.pass_context
 def check(ctx: click.Context, /, war: Path, **options: Any) -> None:
-    """Look for what would make WAR fail, for the Tomcat and the Java of the slots. Exit code 3 for an error."""
-    from deployer.war import check_war
+    """Look for what would make WAR fail, for the Tomcat and the Java of the slots. Exit code 3 for an error.
+
+    Its classes are held against the live release's too: would users' sessions be lost?
+    """
+    from deployer import commands
 
     shop = _shop(ctx, options["config"], make_keys=False)
-    findings = check_war(war, shop.java.version, shop.home.major)
+    findings = commands.check_findings(shop, war)
     bad = any(finding.severity == "error" for finding in findings)
     document = {
         "war": str(war),
@@ -356,10 +360,22 @@ def init(ctx: click.Context, /, **options: Any) -> None:
     from deployer.setup import initialise
 
     config = options["config"] or ctx.obj or _found_config() or _DEFAULTS[0]
-    findings = initialise(Path(config), SystemClock())
-    document = {"findings": [{"state": one.state, "what": one.what, "advice": one.advice} for one in findings]}
-    _print(document, lambda: list(map(str, findings)), as_json=options["as_json"])
-    ctx.exit(3 if any(one.state == "missing" for one in findings) else 0)
+    _print_findings(ctx, initialise(Path(config), SystemClock()), options)
+
+
+@cli.command()
+@_with_json
+@_with_config
+@click.pass_context
+def doctor(ctx: click.Context, /, **options: Any) -> None:
+    """Look at all that a release needs: Tomcat, Java, ports, memory, disk, keys, cluster, proxy, journal.
+
+    Nothing is changed. Exit code 3 when a release would fail.
+    """
+    from deployer.clock import SystemClock
+    from deployer.doctor import examine
+
+    _print_findings(ctx, examine(_settings(ctx, options["config"]), SystemClock(), need_proxy=True), options)
 
 
 @cli.group()
@@ -475,6 +491,12 @@ def _print(document: dict[str, Any], lines: Callable[[], list[str]], *, as_json:
         return
     for line in lines():
         click.echo(line)
+
+
+def _print_findings(ctx: click.Context, findings: list[Finding], options: dict[str, Any]) -> None:
+    document = {"findings": [{"state": one.state, "what": one.what, "advice": one.advice} for one in findings]}
+    _print(document, lambda: list(map(str, findings)), as_json=options["as_json"])
+    ctx.exit(3 if any(one.state == "missing" for one in findings) else 0)
 
 
 def _fail(error: DeployerError, *, as_json: bool) -> NoReturn:

@@ -18,7 +18,7 @@ from deployer.release import Release
 from deployer.runner import Event, Outcome, Runner
 from deployer.site import observe
 from deployer.steps import Start
-from deployer.war import check_war, read_war
+from deployer.war import Finding, check_war, read_war
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,9 +78,17 @@ def look(shop: Workshop) -> Observed:
 
 
 def wish_for_war(shop: Workshop, war: Path, strategy: Strategy, *, accept_loss: bool) -> Wish:
-    """Checks a WAR file; its warnings become the plan's notes. Raises Refused with every error that it has."""
+    """Checks a WAR file, also against the live release; its warnings become the plan's notes.
+
+    accept_loss: what is wrong with its sessions' classes is a warning too. Raises Refused with every error it has.
+    """
     findings = check_war(war, shop.java.version, shop.home.major)
-    errors = [finding for finding in findings if finding.severity == "error"]
+    if not _errors(findings):
+        sessions = session_findings(shop, war)
+        if accept_loss:
+            sessions = [replace(one, severity="warning") if one.severity == "error" else one for one in sessions]
+        findings += sessions
+    errors = _errors(findings)
     if errors:
         advice_lines = dict.fromkeys(finding.advice for finding in errors if finding.advice)
         raise Refused("\n".join(finding.what for finding in errors), "; ".join(advice_lines))
@@ -96,6 +104,43 @@ def wish_for_war(shop: Workshop, war: Path, strategy: Strategy, *, accept_loss: 
         accept_session_loss=accept_loss,
         notes=tuple(f"{finding} [{war.name}]" for finding in findings),
     )
+
+
+def _errors(findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.severity == "error"]
+
+
+def session_findings(shop: Workshop, war: Path) -> list[Finding]:
+    """What this WAR would make of the live release's sessions; [] when there are none that could go over to it.
+
+    Raises Refused when the proxy can't be asked.
+    """
+    from deployer.session_safety import compare_sessions
+
+    if not shop.settings.sessions.replicate:
+        return []
+    live = look(shop).live
+    if not live.running or live.release_id is None:
+        return []
+    known = stored_by_id(shop).get(live.release_id)
+    if known is None:
+        what = f"the live release {live.release_id} is not in the store, so its session classes were not compared"
+        return [Finding("note", what, "")]
+    try:
+        return compare_sessions(known.war, war)
+    except Refused as why:
+        return [Finding("warning", f"the classes in sessions were not compared: {why}", why.advice)]
+
+
+def check_findings(shop: Workshop, war: Path) -> list[Finding]:
+    """All that `deployer check` says. A proxy that can't be asked is a note: a WAR is also checked where none runs."""
+    findings = check_war(war, shop.java.version, shop.home.major)
+    if _errors(findings):
+        return findings
+    try:
+        return [*findings, *session_findings(shop, war)]
+    except Refused as why:
+        return [*findings, Finding("note", f"not held against the live release's sessions: {why}", why.advice)]
 
 
 def _need_room(shop: Workshop, size: int) -> None:
