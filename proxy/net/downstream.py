@@ -305,7 +305,7 @@ class Downstream(asyncio.Protocol):
             return
         app = server.apps[route.app]
         if route.file is not None:
-            self._send_file(answer_file(app.file_indexes(), route.file, head))
+            self._send_file(answer_file(app.file_indexes(fields.cookies), route.file, head))
             return
         self._exchange = exchange = Exchange(self, app, head, forwarded, self._request_id, self._started)
         exchange.start(body, complete)
@@ -373,17 +373,17 @@ class Downstream(asyncio.Protocol):
                 if not head.chunked:
                     self._encode = True
                     body = _chunk(body) if body else body
-        data = response_head(
-            head,
-            chunked=chunked,
-            connection=self._connection_line(),
-            request_id=self._request_id,
-            date=server.date,
+        self.deadline = server.time + server.timeouts.response
+        self.transport.write(
+            response_head(
+                head,
+                chunked=chunked,
+                connection=b"" if self._keep_alive and minor else self._connection_line(),
+                request_id=self._request_id,
+                date=server.date,
+                body=body,
+            )
         )
-        self.deadline = server.now() + server.timeouts.response
-        if body:
-            data += body
-        self.transport.write(data)
 
     def send_body(self, data: bytes) -> None:
         if self._encode:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from proxy.core.gate import GateFullError
+from proxy.core.gate import NotAdmittedError
 from proxy.errors import RequestError
-from proxy.http1.rewrite import request_head
+from proxy.http1.rewrite import request_head, with_field
 from proxy.net.upstream import BackendError, BackendTimeoutError, ClosedEarlyError, ConnectError
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from proxy.core.backends import Backend
     from proxy.core.gate import Ticket
+    from proxy.core.spread import Spread
     from proxy.http1.head import RequestFields, RequestHead, ResponseHead
     from proxy.net.app import App
     from proxy.net.upstream import Pool, Upstream
@@ -204,7 +205,7 @@ class Exchange:
     def _claim(self) -> None:
         try:
             ticket = self.app.gate.claim(self, self.started)
-        except GateFullError as error:
+        except NotAdmittedError as error:
             self._fail(error)
             return
         if ticket is not None:
@@ -219,7 +220,10 @@ class Exchange:
         if pool is None or self._tried:
             backend = slot.backends.choose(self.started, self._tried)
             if backend is None:
-                self._fail(error or ConnectError("the application has no backend"))
+                if self.app.another_slot(self, self._tried):
+                    self._choose_backend(error)
+                else:
+                    self._fail(error or ConnectError("the application has no backend"))
                 return
             pool = slot.pools[backend]
         self._backend = pool.backend
@@ -274,13 +278,25 @@ class Exchange:
     def interim(self, head: ResponseHead) -> None:
         self.client.send_interim(head)
 
-    def response(self, head: ResponseHead, has_body: bool, body: bytes) -> None:
+    def response(self, head: ResponseHead, has_body: bool, body: bytes, *, whole: bool = False) -> None:
         self.status = head.status
         self.bytes_out += len(body)
-        if has_body and self.ticket is not None:
+        if whole:
+            self.upstream = None
+        elif has_body and self.ticket is not None:
             self.ticket.streaming_since = self.app.time
             self._response_fields = head.kept
+        if self.app.gate.spread is not None:
+            head = self._with_slot_cookie(head, self.app.gate.spread)
         self.client.send_response(head, has_body, body)
+        if whole:
+            self._end(whole=True)
+
+    def _with_slot_cookie(self, head: ResponseHead, spread: Spread) -> ResponseHead:
+        if self.ticket is None:
+            return head
+        line = spread.set_cookie(self.fields.cookies, self.ticket.slot.name)
+        return with_field(head, line) if line else head
 
     def body(self, data: bytes) -> None:
         self.bytes_out += len(data)

@@ -75,8 +75,11 @@ class ResponseSink(Protocol):
 
     def interim(self, head: ResponseHead) -> None: ...
 
-    def response(self, head: ResponseHead, has_body: bool, body: bytes) -> None:
-        """The final head and the first bytes of the body, in the coding to be sent."""
+    def response(self, head: ResponseHead, has_body: bool, body: bytes, *, whole: bool = False) -> None:
+        """The final head and the first bytes of the body, in the coding to be sent.
+
+        `whole`: that is all, and the connection is done with the exchange; `response_ended` is not called.
+        """
         ...
 
     def body(self, data: bytes) -> None: ...
@@ -296,17 +299,19 @@ class Upstream(asyncio.Protocol):
         if sink.method == b"HEAD" or head.status == 204 or head.status == 304 or length == 0:
             if rest:
                 self._keep_alive = False
-            sink.response(head, False, b"")
-            self._ended(sink)
+            self._let_go(sink)
+            sink.response(head, False, b"", whole=True)
         elif length > 0:
             self._owed = length - len(rest)
+            if self._owed > 0:
+                self._state = _LENGTH
+                sink.response(head, True, rest)
+                return
             if self._owed < 0:
                 self._keep_alive = False
                 rest = rest[:length]
-            self._state = _LENGTH
-            sink.response(head, True, rest)
-            if self._owed <= 0:
-                self._ended(sink)
+            self._let_go(sink)
+            sink.response(head, True, rest, whole=True)
         elif head.chunked:
             self._chunks = ChunkedBody(decode=sink.decode_chunks)
             body, surplus = self._chunks.feed(rest)
@@ -321,8 +326,12 @@ class Upstream(asyncio.Protocol):
 
     def _ended(self, sink: ResponseSink) -> None:
         """The response is whole. `response` or `body` may have ended the exchange itself: then there is no sink."""
-        if self._sink is not sink:
-            return
+        if self._sink is sink:
+            self._let_go(sink)
+            sink.response_ended()
+
+    def _let_go(self, sink: ResponseSink) -> None:
+        """Ends the exchange here: back to the pool when both sides are done with it, cleanly."""
         request_taken = sink.request_sent and not self._write_paused
         self._sink = None
         self._chunks = None
@@ -336,7 +345,6 @@ class Upstream(asyncio.Protocol):
             self.pool.put(self)
         else:
             self.close()
-        sink.response_ended()
 
     def close(self) -> None:
         """Closes the connection after what was written."""
