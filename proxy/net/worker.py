@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -151,6 +152,8 @@ class Worker:
                 app.drain(order)
             case orders.Cut():
                 app.cut(order)
+            case orders.Admission():
+                app.admit(order)
             case orders.HealthChanged():
                 app.health_changed(order)
             case orders.InflightRequest():
@@ -282,8 +285,16 @@ async def _run(channel_fd: int, listen_fds: Sequence[int]) -> int:
     return await worker.run(socket.socket(fileno=channel_fd))
 
 
+def _allow_descriptors() -> None:
+    """As many as the system lets us have: each exchange takes two, and the usual first limit is 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main(channel_fd: int, listen_fds: Sequence[int]) -> int:
     """Runs a worker on inherited descriptors: one end of a link, and listening sockets. Returns the exit code."""
+    _allow_descriptors()
     try:
         return uvloop.run(_run(channel_fd, listen_fds))
     except LinkError as error:
