@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,6 +23,9 @@ from deployer.proxy_client import AnswerLost, ProxyClient, ProxyDown, ProxyRefus
 from deployer.settings import HookSettings, SmokeTest
 from deployer.warmup import warm_up
 from proxy.wire import SwitchRequest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CLOCK = SystemClock()
 Answer = Callable[[BaseHTTPRequestHandler, bytes], tuple[int, bytes, dict[str, str]]]
