@@ -22,7 +22,7 @@ public final class LoginServlet extends HttpServlet {
         HttpSession session = request.getSession(true);
         Cart cart = new Cart(user);
         session.setAttribute("cart", cart);
-        if (Variant.NOT_SERIALIZABLE.isBuilt()) {
+        if (Build.LEAVES_TRAIL) {
             session.setAttribute("trail", new Trail(request.getRemoteAddr()));
         }
         Json.send(response, 200, cart.toJson());
