@@ -293,6 +293,30 @@ def test_an_abandoned_hold_is_not_told_of_and_does_not_count_in_the_next(gate: G
     assert gate.look(later + 0.5 + LINGER).sessions_ended == [(1, key("a"))]
 
 
+def test_a_session_that_ends_during_the_hold_is_told_for_its_epoch(gate: Gate) -> None:
+    ticket = granted(gate, request("a"))
+    gate.hold(1, 1, 5.0, NOW)
+    gate.release(ticket, NOW + 1)
+    assert gate.look(NOW + 1 + LINGER).sessions_ended == [(1, key("a"))]
+
+
+def test_of_an_abandoned_hold_nothing_is_told(gate: Gate) -> None:
+    first, second = granted(gate, request("a")), granted(gate, request("b"))
+    gate.hold(1, 1, 5.0, NOW)
+    gate.release(first, NOW)
+    gate.release_hold(1, 1)
+    gate.release(second, NOW)
+    assert gate.look(NOW + LINGER).sessions_ended == []
+
+
+def test_a_slot_that_gets_no_requests_remembers_no_sessions(gate: Gate) -> None:
+    before, after = granted(gate, request("a")), granted(gate, request("b"))
+    gate.release(before, NOW)
+    gate.switch(1, "temp", {}, NOW)
+    gate.release(after, NOW)
+    assert not gate.slots["production"].recent
+
+
 def test_the_old_barrier_is_still_reported_during_the_next_hold(gate: Gate) -> None:
     ticket = granted(gate, request("a"))
     gate.hold(1, 1, 5.0, NOW)
