@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE: Final = 16 * 1024 * 1024
 MAX_UNSENT: Final = 64 * 1024 * 1024
+MAX_REST: Final = 16 * 1024 * 1024
+"""What is read at most after a write has failed; a socket's buffer holds less."""
 _PREFIX: Final = 4
+_PIECE: Final = 64 * 1024
 
 
 class Channel(asyncio.Protocol):
@@ -27,13 +30,20 @@ class Channel(asyncio.Protocol):
     `on_message` that is a LinkError closes the link too.
     """
 
-    def __init__(self, on_message: Callable[[bytes], None], on_closed: Callable[[Exception | None], None]) -> None:
+    def __init__(
+        self,
+        on_message: Callable[[bytes], None],
+        on_closed: Callable[[Exception | None], None],
+        reading: socket.socket,
+    ) -> None:
         self._on_message = on_message
         self._on_closed = on_closed
+        self._reading = reading  # the same socket once more, for what the transport leaves unread
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
         self._error: Exception | None = None
         self._closing = False
+        self._listening = True
 
     @classmethod
     async def open(
@@ -44,8 +54,12 @@ class Channel(asyncio.Protocol):
     ) -> Channel:
         """Takes over one socket of a connected pair."""
         sock.setblocking(False)
-        loop = asyncio.get_running_loop()
-        _, channel = await loop.create_unix_connection(lambda: cls(on_message, on_closed), sock=sock)
+        channel = cls(on_message, on_closed, sock.dup())
+        try:
+            await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=sock)
+        except BaseException:
+            channel._reading.close()
+            raise
         return channel
 
     @property
@@ -69,6 +83,7 @@ class Channel(asyncio.Protocol):
     def close(self) -> None:
         """Sends what is buffered, then closes."""
         self._closing = True
+        self._listening = False
         if self._transport is not None:
             self._transport.close()
 
@@ -80,7 +95,7 @@ class Channel(asyncio.Protocol):
         received += data
         at = 0
         try:
-            while not self._closing and len(received) - at >= _PREFIX:
+            while self._listening and len(received) - at >= _PREFIX:
                 length = int.from_bytes(received[at : at + _PREFIX], "big")
                 if length > MAX_MESSAGE:
                     raise LinkError(f"a message of {length} bytes; allowed are {MAX_MESSAGE}")
@@ -98,11 +113,26 @@ class Channel(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
+        if exc is not None:
+            # A write to the other end, which has died, has failed before all was read that it had said.
+            self._read_rest()
+        self._reading.close()
         self._on_closed(self._error or exc)
+
+    def _read_rest(self) -> None:
+        for _ in range(MAX_REST // _PIECE):
+            try:
+                data = self._reading.recv(_PIECE)
+            except OSError:
+                return
+            if not data or not self._listening:
+                return
+            self.data_received(data)
 
     def _fail(self, error: Exception) -> None:
         self._error = self._error or error
         self._closing = True
+        self._listening = False
         if self._transport is not None:
             self._transport.abort()
 

@@ -101,3 +101,15 @@ async def test_a_handler_that_refuses_a_message_closes_the_link() -> None:
     left.send(b"\0\0\0\1a\0\0\0\1b")
     assert str(await far.closed) == "no b'a'"
     left.close()
+
+
+async def test_what_the_other_end_said_before_it_died_is_heard_though_a_write_fails_first() -> None:
+    ours, theirs = socket.socketpair()
+    heard: list[bytes] = []
+    closed: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+    channel = await Channel.open(ours, heard.append, closed.set_result)
+    with theirs:
+        theirs.sendall(b"\0\0\0\6orders\0\0\0\4more")
+    channel.send(b"an answer to the dead")
+    assert isinstance(await asyncio.wait_for(closed, 5), BrokenPipeError | None)
+    assert heard == [b"orders", b"more"]
