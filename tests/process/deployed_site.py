@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,12 +135,15 @@ class Deployed:
         return {name for name in files if not name.startswith(("tomcat-home", "java-home"))}
 
     def stop_all(self) -> None:
-        """Ends the stand-ins that still run."""
-        for noted in self.directory.glob("var/*/tomcat.pid.json"):
-            pid = json.loads(noted.read_text())["pid"]
-            command = Path(f"/proc/{pid}/cmdline")
-            if command.exists() and str(self.directory) in command.read_text():
-                os.kill(pid, signal.SIGKILL)
+        """Ends the stand-ins that still run, also those that a killed deployer had no time to note."""
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (entry / "cmdline").read_text()
+            except OSError:
+                continue
+            if f"-Dcatalina.base={self.directory}/" in command:
+                with suppress(ProcessLookupError):
+                    os.kill(int(entry.name), signal.SIGKILL)
 
 
 def events(output: str) -> list[dict[str, Any]]:
