@@ -42,7 +42,7 @@ RESPONSE_HEAD: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + VALU
 FIELD_LINE: Final = re.compile(rb"(" + TOKEN + rb"):(" + VALUE + rb")\r\n")
 
 ABSOLUTE_FORM: Final = re.compile(
-    rb"(?i:https?)://([0-9A-Za-z.\-_~:\[\]]++)(" + PATH_AND_QUERY + rb"|\?[" + _PATH + rb"?\\`{}]*+)?+"
+    rb"(?i:https?+)://([0-9A-Za-z.\-_~:\[\]]++)(" + PATH_AND_QUERY + rb"|\?[" + _PATH + rb"?\\`{}]*+)?+"
 )
 """Groups: authority, path and query."""
 
@@ -68,7 +68,7 @@ PLAUSIBLE: Final = re.compile(rb"(?:(?<=\r)\n)?+(?:[\t\x20-\x7e\x80-\xff]++|\r\n
 An incomplete head is held against it, so that garbage is refused at once and not at the deadline.
 """
 
-CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,18}+")
 
 
 def _any_case(name: str) -> bytes:

@@ -1,0 +1,82 @@
+"""Chunked bodies: what goes on, when; tests/fuzz/corpus has what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.http1.body import MAX_CHUNK_LINE, MAX_TRAILERS, BodyError, ChunkedBody
+
+
+def test_a_body_is_passed_on_as_it_came() -> None:
+    data = b"3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n"
+    body = ChunkedBody()
+    assert body.feed(data + b"rest") == (data, b"rest")
+    assert (body.done, body.payload) == (True, 13)
+
+
+def test_the_middle_of_a_large_chunk_is_not_copied() -> None:
+    body = ChunkedBody()
+    body.feed(b"100000\r\n")
+    data = b"a" * 5000
+    assert body.feed(data) == (data, b"")
+    assert body.feed(data)[0] is data
+    assert body.payload == 10000
+
+
+def test_only_the_payload_when_it_is_decoded() -> None:
+    body = ChunkedBody(decode=True)
+    assert body.feed(b"3;x\r\nabc\r\n2\r\nd") == (b"abcd", b"")
+    assert body.feed(b"e\r\n0\r\nX: y\r\n\r\nrest") == (b"e", b"rest")
+    assert (body.done, body.payload) == (True, 5)
+
+
+def test_a_line_is_passed_on_only_when_it_is_whole() -> None:
+    body = ChunkedBody()
+    assert body.feed(b"3") == (b"", b"")
+    assert body.feed(b";x=1") == (b"", b"")
+    assert body.feed(b"\r") == (b"", b"")
+    assert body.feed(b"\na") == (b"3\r\na", b"")
+    assert body.feed(b"bc\r") == (b"bc", b"")
+    assert body.feed(b"\n0\r\nX-A: ") == (b"\r\n0\r\n", b"")
+    assert body.feed(b"b\r\n\r\nrest") == (b"X-A: b\r\n\r\n", b"rest")
+
+
+def test_extensions_go_and_the_chunks_around_them_stay() -> None:
+    body = ChunkedBody()
+    sent, _ = body.feed(b'1\r\na\r\n1;x\r\nb\r\n1\r\nc\r\n1;y="\\""\r\nd\r\n0;z\r\n\r\n')
+    assert sent == b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n1\r\nd\r\n0\r\n\r\n"
+
+
+def test_one_forbidden_trailer_drops_all() -> None:
+    assert ChunkedBody().feed(b"0\r\nX-A: b\r\nHOST: x\r\n\r\n")[0] == b"0\r\n\r\n"
+    assert ChunkedBody().feed(b"0\r\nX-A: b\r\n\r\n")[0] == b"0\r\nX-A: b\r\n\r\n"
+
+
+def test_nothing_before_an_error_is_lost_to_the_caller() -> None:
+    body = ChunkedBody()
+    assert body.feed(b"1\r\na\r\n") == (b"1\r\na\r\n", b"")
+    with pytest.raises(BodyError) as refused:
+        body.feed(b"x\r\n")
+    assert (refused.value.status, refused.value.part) == (400, "the message's body")
+
+
+def test_the_largest_chunk_line_and_trailers() -> None:
+    line = b"1;" + b"a" * (MAX_CHUNK_LINE - 4) + b"\r\n"
+    assert ChunkedBody().feed(line)[0] == b"1\r\n"
+    with pytest.raises(BodyError):
+        ChunkedBody().feed(b"1;a" + line[2:])
+    trailers = b"X: " + b"a" * (MAX_TRAILERS - 7) + b"\r\n\r\n"
+    assert ChunkedBody().feed(b"0\r\n" + trailers)[0] == b"0\r\n" + trailers
+    with pytest.raises(BodyError):
+        ChunkedBody().feed(b"0\r\nX" + trailers)
+
+
+def test_representations_say_where_it_is() -> None:
+    body = ChunkedBody()
+    assert repr(body) == "<ChunkedBody owed 0, 0 bytes of payload>"
+    body.feed(b"5\r\nab")
+    assert repr(body) == "<ChunkedBody owed 5, 2 bytes of payload>"
+    body.feed(b"cde\r\n0\r\n")
+    assert repr(body) == "<ChunkedBody trailers, 5 bytes of payload>"
+    body.feed(b"\r\n")
+    assert repr(body) == "<ChunkedBody done, 5 bytes of payload>"
