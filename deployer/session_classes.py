@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 MOST_POSSIBLE = 5
 """Classes of one place that are named one by one though nothing shows them in a session."""
 
+MOST_FINDINGS = 20
+"""Findings of one severity that are told."""
+
+_SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 ACCEPT = "release with --accept-session-loss"
 _BORN = frozenset({"java/lang/Enum", "java/lang/Throwable", "java/lang/Error"})
 _CONSEQUENCES = {
@@ -57,6 +61,7 @@ class _Unfit:
     fault: str
     consequence: str
     certainty: str
+    direct: bool
 
 
 def findings(old: Side, new: Side, changed: Collection[str]) -> list[Finding]:
@@ -71,8 +76,15 @@ def findings(old: Side, new: Side, changed: Collection[str]) -> list[Finding]:
         *_not_serializable(old, new),
         *_new_classes(old, new),
     ]
-    order: tuple[Severity, ...] = ("error", "warning", "note")
-    return sorted(dict.fromkeys(found), key=lambda one: order.index(one.severity))
+    found = list(dict.fromkeys(found))
+    shortened: list[Finding] = []
+    for severity in _SEVERITIES:
+        those = [one for one in found if one.severity == severity]
+        more = len(those) - MOST_FINDINGS
+        shortened += those[:MOST_FINDINGS]
+        if more > 0:
+            shortened.append(Finding(severity, f"and {more} more findings like these about session classes", ""))
+    return shortened
 
 
 def _held_findings(old: Side, new: Side, held: dict[str, Held]) -> Iterator[Finding]:
@@ -124,14 +136,23 @@ def _serializable_by_birth(classes: Classes, name: str) -> bool:
 
 
 def _not_serializable(old: Side, new: Side) -> Iterator[Finding]:
-    """What the new release puts into sessions and cannot replicate. A warning when the live one does the same."""
+    """What the new release puts into sessions and cannot replicate, each fault once.
+
+    A warning when the live release does the same, and when a method that is not seen through puts it there.
+    """
     before = {(one.name, one.fault) for one in _unfit(old)}
+    now: dict[tuple[str, str], _Unfit] = {}
     for one in _unfit(new):
-        known = (one.name, one.fault) in before
+        now.setdefault((one.name, one.fault), one)
+    for key, one in now.items():
+        known = key in before
         also = "; the live release does the same" if known else ""
         what = f"{shown(one.name)} {one.fault}: {one.consequence} ({one.certainty}{also})"
         advice = "make it Serializable, or keep it out of the session"
-        yield Finding("warning" if known else "error", what, advice if known else f"{advice}, or {ACCEPT}")
+        if known or not one.direct:
+            yield Finding("warning", what, advice)
+        else:
+            yield Finding("error", what, f"{advice}, or {ACCEPT}")
 
 
 def _unfit(side: Side) -> Iterator[_Unfit]:
@@ -143,17 +164,17 @@ def _unfit(side: Side) -> Iterator[_Unfit]:
         cannot = bool(names) and all(classes.serializable(name) is False for name in names)
         if cannot or (not names and _never(put.type, exact=put.exact)):
             fault = "is not Serializable and is put into the session"
-            certainty = certainty if names else "certain"
-            yield _Unfit(names[0] if names else put.type, fault, refused, f"{certainty}: {put.where}")
+            certainty = certainty if names or not put.direct else "certain"
+            yield _Unfit(names[0] if names else put.type, fault, refused, f"{certainty}: {put.where}", put.direct)
     for name, one in held_classes(classes, side.puts, _always).items():
         certain = f"{one.certainty}: {one.why}"
         why = unreadable_here(name, classes)
         if why:
             lost = "each session that holds one is lost at every switch"
-            yield _Unfit(name, f"cannot be read back, since {why}", lost, certain)
+            yield _Unfit(name, f"cannot be read back, since {why}", lost, certain, one.direct)
         for field, kind in _unfit_fields(classes, name):
             fault = f"is not Serializable, and {shown(name)}.{shown(field)} holds it"
-            yield _Unfit(kind, fault, stays, f"likely: {one.why}")
+            yield _Unfit(kind, fault, stays, f"likely: {one.why}", one.direct)
 
 
 def _unfit_fields(classes: Classes, name: str) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,9 @@ MOST_CLASSES = 200_000
 LARGEST_LIBRARIES = 512 << 20
 """Bytes of the jars of one WAR, which are kept in memory while it is looked at."""
 
+LARGEST_KEPT = 128 << 20
+"""Bytes of unpacked classes of both WARs that are kept in memory, as each is looked at several times."""
+
 LARGEST_UNPACKED = 1 << 30
 """Bytes of the classes of one library."""
 
@@ -36,18 +39,23 @@ _PAGES = (".jsp", ".jspx", ".jspf", ".tag", ".tagx")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One class in an archive. crc, size: as the archive's directory tells them."""
+    """One class in an archive. data: its bytes, None when they are read again where they are needed."""
 
     header: Header
     info: zipfile.ZipInfo
     archive: zipfile.ZipFile
     source: str
+    data: bytes | None
 
 
 @dataclass(slots=True)
 class Archives:
-    """Libraries read so far, by size and CRC, so that one that two WARs share is read once."""
+    """Libraries read so far, by size and CRC, so that one that two WARs share is read once.
 
+    left: how many bytes of classes may still be kept in memory.
+    """
+
+    left: int = LARGEST_KEPT
     libraries: dict[tuple[str, int, int], list[Entry]] = field(default_factory=dict)
     unreadable: dict[tuple[str, int, int], int] = field(default_factory=dict)
 
@@ -85,7 +93,7 @@ def application(path: Path, archives: Archives) -> Iterator[Application]:
 
 
 def _read(archive: zipfile.ZipFile, archives: Archives) -> Application:
-    own, unreadable = _entries(archive, _CLASSES, _CLASSES)
+    own, unreadable = _entries(archive, _CLASSES, _CLASSES, archives)
     skipped = _unreadable(_CLASSES, unreadable)
     entries = {entry.header.name: entry for entry in own}
     left = LARGEST_LIBRARIES
@@ -101,7 +109,7 @@ def _read(archive: zipfile.ZipFile, archives: Archives) -> Application:
                 continue
             try:
                 jar = zipfile.ZipFile(io.BytesIO(archive.read(info)))
-                archives.libraries[key], archives.unreadable[key] = _entries(jar, "", name)
+                archives.libraries[key], archives.unreadable[key] = _entries(jar, "", name, archives)
             except _DAMAGE as why:
                 skipped.append(f"{name}: {why}")
                 continue
@@ -113,7 +121,7 @@ def _read(archive: zipfile.ZipFile, archives: Archives) -> Application:
     return Application(classes, entries, _distributable(archive), tuple(_beans(archive)), tuple(skipped))
 
 
-def _entries(archive: zipfile.ZipFile, prefix: str, source: str) -> tuple[list[Entry], int]:
+def _entries(archive: zipfile.ZipFile, prefix: str, source: str, archives: Archives) -> tuple[list[Entry], int]:
     """The classes below a directory of an archive, and how many could not be read."""
     found: list[Entry] = []
     unreadable, left = 0, LARGEST_UNPACKED
@@ -128,16 +136,21 @@ def _entries(archive: zipfile.ZipFile, prefix: str, source: str) -> tuple[list[E
         if left < 0 or len(found) >= MOST_CLASSES:
             raise ValueError(f"{source} has more classes than {MOST_CLASSES}, or than {LARGEST_UNPACKED >> 20} MiB")
         try:
-            header = read_header(archive.read(info))
+            data = archive.read(info)
+            header = read_header(data)
         except (ClassFileError, *_DAMAGE):
             unreadable += 1
             continue
         if header.name == name[len(prefix) : -len(".class")]:
-            found.append(Entry(header, info, archive, source))
+            kept = archives.left >= len(data)
+            archives.left -= len(data) if kept else 0
+            found.append(Entry(header, info, archive, source, data if kept else None))
     return found, unreadable
 
 
 def _bytes(entry: Entry) -> bytes:
+    if entry.data is not None:
+        return entry.data
     try:
         return entry.archive.read(entry.info)
     except _DAMAGE as why:

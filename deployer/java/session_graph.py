@@ -29,11 +29,13 @@ class Held:
     """A class with objects in sessions. why: for people.
 
     needed: False when only what the other release has dropped leads to it, so that its objects are skipped there.
+    direct: as of the Put that it goes back to.
     """
 
     certainty: Certainty
     why: str
     needed: bool = True
+    direct: bool = True
 
 
 def held_classes(classes: Classes, puts: Iterable[Put], keeps: Callable[[ClassFile, str], bool]) -> dict[str, Held]:
@@ -55,7 +57,7 @@ def held_classes(classes: Classes, puts: Iterable[Put], keeps: Callable[[ClassFi
             continue
         for next_name, why, kept in _next(classes, one, keeps):
             needed = held.needed and kept
-            (waiting if needed else later).append((next_name, Held("likely", why, needed)))
+            (waiting if needed else later).append((next_name, Held("likely", why, needed, held.direct)))
     return found
 
 
@@ -73,7 +75,8 @@ def kept_in(old: Classes, new: Classes) -> Callable[[ClassFile, str], bool]:
 
 def put_types(classes: Classes, put: Put) -> tuple[Certainty, list[str]]:
     """The classes of the application that a put may mean, and how certain that is."""
-    return _meant(classes, put.type, exact=put.exact)
+    certainty, names = _meant(classes, put.type, exact=put.exact)
+    return certainty if put.direct else "likely", names
 
 
 def may_mean(classes: Classes, name: str) -> list[str]:
@@ -90,8 +93,8 @@ def _roots(classes: Classes, puts: Iterable[Put]) -> list[tuple[str, Held]]:
     roots = []
     for put in puts:
         certainty, names = put_types(classes, put)
-        roots += [(name, Held(certainty, put.where)) for name in names]
-    return sorted(roots, key=lambda root: root[1].certainty)
+        roots += [(name, Held(certainty, put.where, direct=put.direct)) for name in names]
+    return sorted(roots, key=lambda root: (not root[1].direct, root[1].certainty))
 
 
 def _meant(classes: Classes, name: str, *, exact: bool) -> tuple[Certainty, list[str]]:

@@ -50,11 +50,15 @@ _MARK_INTERFACES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """A type that goes into a session. exact: of no subclass. where: by whom, for people."""
+    """A type that goes into a session. exact: of no subclass. where: by whom, for people.
+
+    direct: the call itself is setAttribute, not a method that may do other things with the value too.
+    """
 
     type: str
     exact: bool
     where: str
+    direct: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +69,14 @@ class _Sink:
     name: str
     descriptor: str
     parameter: int
+    direct: bool = False
 
 
 def session_puts(classes: Classes) -> list[Put]:
     """Every value seen on its way into a session, each type once from each place."""
     puts: dict[Put, None] = {}
     owners = frozenset((*_SESSIONS, *(one for session in _SESSIONS for one in classes.subtypes(session)[:_RELATIVES])))
-    sinks = [_Sink(owners, name, _SET, 1) for name in ("setAttribute", "putValue")]
+    sinks = [_Sink(owners, name, _SET, 1, direct=True) for name in ("setAttribute", "putValue")]
     known = set(sinks)
     left, marks = MOST_CODE, _any_of((*_MARKS, *_MARK_INTERFACES))
     for _ in range(MOST_ROUNDS):
@@ -142,7 +147,8 @@ def _look_at(classes: Classes, one: ClassFile, sinks: list[_Sink]) -> Iterator[t
                         owners = _related(classes, one.name)
                         yield None, _Sink(owners, method.name, method.descriptor, word.parameter)
                     if (word.type is not None and word.type != "java/lang/Object") or (word.exact and word.type):
-                        yield Put(word.type, word.exact, f"set in {cf.shown(one.name)}.{cf.shown(method.name)}"), None
+                        where = f"set in {cf.shown(one.name)}.{cf.shown(method.name)}"
+                        yield Put(word.type, word.exact, where, sink.direct), None
         except ClassFileError:
             classes.unreadable.add(one.name)
 
