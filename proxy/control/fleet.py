@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.control.worker_process import COMMAND, WorkerError, WorkerProcess
+from proxy.core import orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from proxy.control.listeners import Listeners
-    from proxy.core import orders
     from proxy.settings import Settings
 
 LOAD_SECONDS: Final = 60.0
@@ -98,7 +98,7 @@ class Fleet:
             task.cancel()
         for worker in list(self.workers.values()):
             if worker.state == "ready":
-                worker.stop(grace)
+                worker.stop(grace, last=True)
             elif worker.state != "draining":
                 worker.kill("the proxy stops")
         while self.workers:
@@ -144,7 +144,12 @@ class Fleet:
             self._tell_changed()
 
     def worker_event(self, worker: WorkerProcess, event: orders.Event) -> None:
-        self._owner.worker_event(worker, event)
+        if isinstance(event, orders.Leaving):
+            self._owner.note(f"worker {worker.number} (pid {worker.pid}) was told to leave by a signal")
+            if self.current.get(worker.position) is worker:
+                self._succeed(worker)
+        else:
+            self._owner.worker_event(worker, event)
 
     def worker_lost(self, worker: WorkerProcess) -> None:
         expected = worker.exit_code == 0 and not worker.kill_reason

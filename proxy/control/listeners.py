@@ -1,19 +1,22 @@
-"""The listening sockets: one per public address and worker position, all with SO_REUSEPORT.
+"""The listening sockets: with SO_REUSEPORT one per public address and worker, or those that a service manager gave.
 
-The supervisor keeps them open, so that connections queued for a worker that dies wait for its successor.
+The supervisor keeps them open, so that connections queued for a worker that dies wait for its successor. A socket
+whose worker is no longer wanted is given to another worker and not closed: closing it would reset its queue.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from proxy.control.port_holder import port_holder
 from proxy.errors import ConfigurationError, RefusedError
+from proxy.net.syn_filter import drop_new_connections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from proxy.address import Endpoint
 
@@ -21,43 +24,74 @@ BACKLOG: Final = 4096
 
 
 class Listeners:
-    """`at(position)` is what one worker gets. Closing this leaves a worker its own descriptors."""
+    """`at(position)` is what one of `positions` workers gets. Closing this leaves a worker its own descriptors.
 
-    def __init__(self, by_position: dict[tuple[Endpoint, int], socket.socket]) -> None:
-        self._sockets = by_position
+    `given`: addresses whose sockets are a service manager's. It may start us anew with them, so they are never
+    closed to others, and no further ones can be opened beside them.
+    """
+
+    def __init__(
+        self, sockets: Mapping[Endpoint, list[socket.socket]], positions: int, given: Iterable[Endpoint] = ()
+    ) -> None:
+        self.sockets = sockets
+        self.positions = positions
+        self.given = frozenset(given)
 
     @classmethod
     def open(cls, endpoints: Iterable[Endpoint], positions: int, old: Listeners | None = None) -> Listeners:
-        """Takes over what `old` has of the same addresses and positions, and opens the rest.
+        """Takes over what `old` has of the same addresses, and opens what is missing.
 
         Raises RefusedError or ConfigurationError when an address can't be had; then `old` is as before.
         """
-        have = old._sockets if old is not None else {}
-        sockets: dict[tuple[Endpoint, int], socket.socket] = {}
+        before = old.sockets if old is not None else {}
+        given = old.given if old is not None else frozenset()
+        wanted = list(endpoints)
+        for endpoint in given - set(wanted):
+            raise ConfigurationError(
+                f"the service manager gave a socket for {endpoint}, which listen does not name",
+                f"add http://{endpoint} to listen, or take it from the socket unit",
+            )
+        sockets = {endpoint: list(before.get(endpoint, ())) for endpoint in wanted}
+        opened: list[socket.socket] = []
         try:
-            for endpoint in endpoints:
-                for position in range(positions):
-                    key = (endpoint, position)
-                    sockets[key] = have[key] if key in have else _listen(endpoint)
+            for endpoint, of_endpoint in sockets.items():
+                while endpoint not in given and len(of_endpoint) < positions:
+                    opened.append(_listen(endpoint))
+                    of_endpoint.append(opened[-1])
         except BaseException:
-            for key, opened in sockets.items():
-                if key not in have:
-                    opened.close()
+            for each in opened:
+                each.close()
             raise
-        return cls(sockets)
+        return cls(sockets, positions, given)
 
     def at(self, position: int) -> list[socket.socket]:
-        return [opened for (_, other), opened in self._sockets.items() if other == position]
+        """Each socket has a worker, and each worker a socket of each address: too few are shared."""
+        found = []
+        for of_endpoint in self.sockets.values():
+            own = of_endpoint[position :: self.positions]
+            found += own or [of_endpoint[position % len(of_endpoint)]]
+        return found
+
+    def drop_new_connections(self) -> None:
+        """For the last stop: what is queued can still be accepted, and nothing more comes."""
+        for endpoint, of_endpoint in self.sockets.items():
+            for opened in of_endpoint if endpoint not in self.given else ():
+                with suppress(OSError):  # Without the filter, what comes in the very last moment is reset.
+                    drop_new_connections(opened)
 
     def close(self, keep: Listeners | None = None) -> None:
         """Closes all but those that `keep` has too."""
-        for key, opened in self._sockets.items():
-            if keep is None or keep._sockets.get(key) is not opened:
-                opened.close()
+        kept = (
+            {id(each) for of_endpoint in keep.sockets.values() for each in of_endpoint} if keep is not None else set()
+        )
+        for of_endpoint in self.sockets.values():
+            for each in of_endpoint:
+                if id(each) not in kept:
+                    each.close()
 
     def __repr__(self) -> str:
-        addresses = sorted({str(endpoint) for endpoint, _ in self._sockets})
-        return f"<Listeners {', '.join(addresses)}: {len(self._sockets)} sockets>"
+        addresses = ", ".join(f"{len(of_endpoint)} for {endpoint}" for endpoint, of_endpoint in self.sockets.items())
+        return f"<Listeners {addresses or 'none'}>"
 
 
 def _listen(endpoint: Endpoint) -> socket.socket:
@@ -91,6 +125,6 @@ def cannot_listen(endpoint: Endpoint, error: OSError, key: str) -> RefusedError 
         who = f" by {holder}" if holder else ""
         return RefusedError(f"port {endpoint.port} is taken{who}", f"stop it, or set {key} to another port")
     if error.errno == errno.EACCES:
-        advice = f"set {key} to a port of 1024 or above, or run as root"
+        advice = f"set {key} to a port of 1024 or above, or start as root and set `user`"
         return ConfigurationError(f"not allowed to listen on port {endpoint.port}", advice)
     return ConfigurationError(f"can't listen on {endpoint}: {error.strerror}", f"set {key} to an own address")

@@ -62,7 +62,7 @@ class Supervisor:
         self.fleet = Fleet(self, clock, command)
         self.apps: dict[str, AppControl] = {}
         self._keeper = keeper
-        self._listeners = Listeners({})
+        self._listeners = Listeners({}, 0)
         self._questions = Questions()
         self._reloading = asyncio.Lock()
         self._counting: asyncio.Task[None] | None = None
@@ -88,8 +88,10 @@ class Supervisor:
         self.stopping = True
         if self._counting is not None:
             self._counting.cancel()
-        await self.fleet.stop(grace)
+        self._listeners.drop_new_connections()
+        # From here on the workers alone have the listeners, so that each ends when its queue is empty.
         self._listeners.close()
+        await self.fleet.stop(grace)
         for app in self.apps.values():
             await app.close()
         self.bus.close()

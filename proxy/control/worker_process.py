@@ -99,12 +99,14 @@ class WorkerProcess:
         if self._channel is not None:
             self._channel.send(orders.encode(order))
 
-    def stop(self, grace: float) -> None:
-        """Lets it end what it has, at most for `grace` seconds; kills it when it is late."""
-        if self.state in ("draining", "lost"):
-            return
+    def stop(self, grace: float, *, last: bool = False) -> None:
+        """Lets it end what it has, at most for `grace` seconds; kills it when it is late. `last`: see orders.Stop."""
+        if self.state not in ("draining", "lost"):
+            self.send(orders.Stop(grace=grace, last=last))
+            self._draining(grace)
+
+    def _draining(self, grace: float) -> None:
         self.state = "draining"
-        self.send(orders.Stop(grace=grace))
         self._loop.call_later(grace + _LEAVE_SECONDS, self.kill, "it did not stop in time")
 
     def kill(self, reason: str) -> None:
@@ -128,6 +130,9 @@ class WorkerProcess:
             case orders.StartFailed(message=message):
                 self._failure = message
                 self._fail(message)
+            case orders.Leaving() if self.state == "ready":
+                self._draining(self.settings.timeouts.stop)
+                self._owner.worker_event(self, event)
             case _:
                 self._owner.worker_event(self, event)
 

@@ -157,7 +157,10 @@ class SlotChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """Accept what is queued, then no more; end what is outstanding within `grace`; answer Stopped and leave."""
+    """Accept what is queued, then no more; end what is outstanding within `grace`; answer Stopped and leave.
+
+    `last`: nobody takes the listeners over, and nothing new comes to them; what is in its handshake still does.
+    """
 
     grace: float
     type: Literal["stop"] = "stop"
@@ -201,6 +204,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+    last: bool = False
 class StartFailed:
     """The worker can't serve with these settings, and leaves."""
 
@@ -240,6 +244,14 @@ class Drained:
     epoch: int
     slot: str
     type: Literal["drained"] = "drained"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """A signal has told the worker to stop: it accepts no more, and its listeners need a successor now."""
+
+    pid: int
+    type: Literal["leaving"] = "leaving"
+
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,3 +355,4 @@ def decode_event(payload: bytes) -> Event:
     except ValidationError as error:
         raise LinkError(f"not an event: {error.errors(include_url=False)[0]['msg']}") from error
     | SlotFailed
+    | Leaving

@@ -26,6 +26,7 @@ from proxy.net.channel import Channel
 from proxy.net.downstream import Downstream
 from proxy.net.server import Server
 from proxy.net.static import build_index
+from proxy.net.syn_filter import drop_new_connections
 from proxy.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from proxy.core.files import FileIndex
 
 BACKLOG: Final = 4096
+HANDSHAKE_SECONDS: Final = 0.2
+"""How long a client may take to end its handshake with a listener that takes no new ones."""
 
 
 @dataclass(slots=True)
@@ -76,7 +79,7 @@ class Worker:
 
     async def run(self, link: socket.socket) -> int:
         """Serves until it has stopped; returns the process's exit code."""
-        self._loop.add_signal_handler(signal.SIGTERM, self._begin_stop, None)
+        self._loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
         self._channel = await Channel.open(link, self._message, self._link_closed)
         code: int = await self._done
         return code
@@ -129,7 +132,7 @@ class Worker:
                 self._tell(orders.StatsReply(id=order.id, snapshot=self._server.snapshot()))
             return
         if isinstance(order, orders.Stop):
-            self._begin_stop(order.grace)
+            self._begin_stop(order.grace, last=order.last)
             return
         assert not isinstance(order, orders.Start | orders.Serve | orders.SlotChanged)
         if self._loaded is not None:
@@ -235,18 +238,32 @@ class Worker:
 
     # --- stopping --------------------------------------------------------------------------------------------------
 
-    def _begin_stop(self, grace: float | None) -> None:
+    def _on_sigterm(self) -> None:
+        last = self._channel is None or self._channel.closed
+        if last:
+            for listener in self._listeners:
+                with suppress(OSError):  # Without the filter, what comes in the very last moment is reset.
+                    drop_new_connections(listener)
+        self._tell(orders.Leaving(pid=os.getpid()))
+        self._begin_stop(None, last=last)
+
+    def _begin_stop(self, grace: float | None, *, last: bool) -> None:
         if self._server is None:
             self._finish(0)
         elif self._stop_task is None:
             self._stop_task = self._loop.create_task(
-                self._stop(self._server, self._server.timeouts.stop if grace is None else grace)
+                self._stop(self._server, self._server.timeouts.stop if grace is None else grace, last)
             )
 
-    async def _stop(self, server: Server, grace: float) -> None:
+    async def _stop(self, server: Server, grace: float, last: bool) -> None:
         """Accepts what is queued, then no more; lets what is outstanding end, at most for `grace` seconds."""
         for acceptor in self._acceptors:
             acceptor.close()
+        server.stop()
+        if last:
+            await self._accept_all_queued(server)
+            await asyncio.sleep(HANDSHAKE_SECONDS)
+        await self._accept_all_queued(server)
         for listener in self._listeners:
             await self._accept_queued(listener, server)
             listener.close()
@@ -260,6 +277,10 @@ class Worker:
             self._log.close()
         self._tell(orders.Stopped(snapshot=server.snapshot()))
         self._finish(0)
+    async def _accept_all_queued(self, server: Server) -> None:
+        for listener in self._listeners:
+            await self._accept_queued(listener, server)
+
 
     async def _accept_queued(self, listener: socket.socket, server: Server) -> None:
         listener.setblocking(False)

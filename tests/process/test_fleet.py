@@ -68,7 +68,7 @@ class Site:
     def __init__(self, directory: Path) -> None:
         self.owner = Owner()
         self._script = directory / "worker.py"
-        self.listeners = Listeners({})
+        self.listeners = Listeners({}, 1)
         self.fleet = Fleet(self.owner, time.time, (sys.executable, str(self._script)))
 
     async def launch(self, body: str, count: int = 1) -> None:

@@ -36,6 +36,7 @@ ORDERS: list[orders.Order] = [
 EVENTS: list[orders.Event] = [
     orders.Prepared(pid=7),
     orders.Ready(pid=7),
+    orders.Leaving(pid=7),
     orders.StartFailed(message="no"),
     orders.HoldAck(app="shop", epoch=5, attempt=9, busy=("ab",), in_flight=2, tunnels=1),
     orders.SwitchAck(app="shop", epoch=5, held=3, hold_ms=0.7),
