@@ -265,7 +265,6 @@ class Worker:
             await asyncio.sleep(HANDSHAKE_SECONDS)
         await self._accept_all_queued(server)
         for listener in self._listeners:
-            await self._accept_queued(listener, server)
             listener.close()
         server.stop()
         with suppress(TimeoutError):
@@ -277,10 +276,10 @@ class Worker:
             self._log.close()
         self._tell(orders.Stopped(snapshot=server.snapshot()))
         self._finish(0)
+
     async def _accept_all_queued(self, server: Server) -> None:
         for listener in self._listeners:
             await self._accept_queued(listener, server)
-
 
     async def _accept_queued(self, listener: socket.socket, server: Server) -> None:
         listener.setblocking(False)
