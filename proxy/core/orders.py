@@ -27,6 +27,37 @@ class SlotState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spreading:
+    """Requests go to several slots, by weight: see proxy.core.spread. `cookies`: slot -> what stands for it."""
+
+    weights: dict[str, int]
+    sticky: bool
+    cookies: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenancePage:
+    """What is answered with 503. `page`: HTML, whole; None: the proxy's own page, with `text`. Seconds."""
+
+    page: str | None
+    text: str | None
+    retry_after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Whether new requests of the app wait (`pause`: for how many seconds more), are answered with a page, or served.
+
+    No answer. It replaces the one before.
+    """
+
+    app: str
+    pause: float | None = None
+    maintenance: MaintenancePage | None = None
+    type: Literal["admission"] = "admission"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveSlot:
     """`busy`: session -> number of workers in which it still has an exchange on the slot that was active before."""
 
@@ -319,6 +350,7 @@ class SlotFailed:
     Prepared
     | Ready
     | StartFailed
+    | Admission
     | HoldAck
     | SwitchAck
     | SessionsEnded
