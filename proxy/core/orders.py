@@ -59,11 +59,16 @@ class Admission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveSlot:
-    """`busy`: session -> number of workers in which it still has an exchange on the slot that was active before."""
+    """`busy`: session -> number of workers in which it still has an exchange on a slot that it may have to leave.
+
+    `admission` None: new requests are served.
+    """
 
     active: str
     epoch: int
     busy: dict[str, int] = field(default_factory=dict)
+    spreading: Spreading | None = None
+    admission: Admission | None = None
 
 
 # --- orders --------------------------------------------------------------------------------------------------
@@ -96,12 +101,16 @@ class Serve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """New claims wait from now on, each for at most `hold` seconds. The worker answers HoldAck."""
+    """New claims wait from now on, each for at most `hold` seconds. The worker answers HoldAck.
+
+    `leaving`: the slots that sessions may have to leave by the coming switch; none named: the active one.
+    """
 
     app: str
     epoch: int
     attempt: int
     hold: float
+    leaving: tuple[str, ...] = ()
     type: Literal["hold"] = "hold"
 
 
@@ -120,13 +129,14 @@ class Switch:
     """`to` is active from now on, and held requests go on there. The worker answers SwitchAck.
 
     A request of a session in `busy` waits until SessionsEnded has brought the session's number to 0. A drain that
-    an earlier epoch began is forgotten.
+    an earlier epoch began is forgotten. `spreading` None: all new requests go to `to`.
     """
 
     app: str
     epoch: int
     to: str
     busy: dict[str, int] = field(default_factory=dict)
+    spreading: Spreading | None = None
     type: Literal["switch"] = "switch"
 
 
@@ -194,6 +204,7 @@ class Stop:
     """
 
     grace: float
+    last: bool = False
     type: Literal["stop"] = "stop"
 
 
@@ -235,7 +246,14 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-    last: bool = False
+class Leaving:
+    """A signal has told the worker to stop: it accepts no more, and its listeners need a successor now."""
+
+    pid: int
+    type: Literal["leaving"] = "leaving"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StartFailed:
     """The worker can't serve with these settings, and leaves."""
 
@@ -245,7 +263,7 @@ class StartFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldAck:
-    """New claims wait. `busy`: sessions with an exchange on the active slot; `in_flight` counts tunnels too."""
+    """New claims wait. `busy`: sessions with an exchange on a slot of `leaving`; `in_flight` counts tunnels too."""
 
     app: str
     epoch: int
@@ -276,14 +294,6 @@ class Drained:
     slot: str
     type: Literal["drained"] = "drained"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leaving:
-    """A signal has told the worker to stop: it accepts no more, and its listeners need a successor now."""
-
-    pid: int
-    type: Literal["leaving"] = "leaving"
-
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutReport:
@@ -294,6 +304,16 @@ class CutReport:
     slot: str
     exchanges: tuple[InflightExchange, ...]
     type: Literal["cut_report"] = "cut_report"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotFailed:
+    """The SlotChanged of this slot was not carried out: its backends and files are as before."""
+
+    app: str
+    slot: str
+    message: str
+    type: Literal["slot_failed"] = "slot_failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,6 +350,7 @@ Order: TypeAlias = (
     | SessionsEnded
     | Drain
     | Cut
+    | Admission
     | HealthChanged
     | SlotChanged
     | Stop
@@ -337,25 +358,16 @@ Order: TypeAlias = (
     | InflightRequest
 )
 Event: TypeAlias = (
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlotFailed:
-    """The SlotChanged of this slot was not carried out: its backends and files are as before."""
-
-    app: str
-    slot: str
-    message: str
-    type: Literal["slot_failed"] = "slot_failed"
-
-
     Prepared
     | Ready
+    | Leaving
     | StartFailed
-    | Admission
     | HoldAck
     | SwitchAck
     | SessionsEnded
     | Drained
     | CutReport
+    | SlotFailed
     | StatsReply
     | InflightReply
     | Stopped
@@ -386,5 +398,3 @@ def decode_event(payload: bytes) -> Event:
         return _EVENTS.validate_json(payload)
     except ValidationError as error:
         raise LinkError(f"not an event: {error.errors(include_url=False)[0]['msg']}") from error
-    | SlotFailed
-    | Leaving
