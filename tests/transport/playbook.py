@@ -123,15 +123,19 @@ class Peer:
     def __init__(self, site: Site, wire: Wire) -> None:
         self.site = site
         self.wire = wire
+        self.ended = False
 
     def __rshift__(self, what: bytes | End) -> Peer:
         """Something comes into the proxy."""
         wire = self.wire
         assert not wire.lost, "the connection is gone"
+        assert not self.ended or what is not EOF, "this peer has ended its side"
+        assert not self.ended or isinstance(what, End), "this peer has ended its side"
         if what is RESET:
             wire.lose(ConnectionResetError(104, "Connection reset by peer"))
         elif isinstance(what, End):
             assert what is not ABORTED
+            self.ended = True
             wire.incoming.append(None)
             wire.peer_gone = what is CLOSED
             wire.deliver()
