@@ -288,6 +288,10 @@ class Gate:
             return Effects()
         return self._end_hold()
 
+    def orders_ended(self) -> Effects:
+        """No order will come any more. A hold that nobody can end is over; all go on to what is known as active."""
+        return self._end_hold() if self._hold is not None else Effects()
+
     def switch(
         self, epoch: int, to: str, busy: dict[str, int], now: float, spread: Spread | None = None
     ) -> SwitchResult | None:

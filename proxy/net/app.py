@@ -167,6 +167,10 @@ class App:
     def release_hold(self, order: orders.ReleaseHold) -> None:
         self._apply(self.gate.release_hold(order.epoch, order.attempt))
 
+    def orders_ended(self) -> None:
+        """The supervisor is gone."""
+        self._apply(self.gate.orders_ended())
+
     def switch(self, order: orders.Switch) -> None:
         result = self.gate.switch(order.epoch, order.to, order.busy, self.now())
         if result is not None:

@@ -71,6 +71,7 @@ class Worker:
         self._acceptors: list[asyncio.Server] = []
         self._orders: deque[orders.Order] = deque()
         self._order_task: asyncio.Task[None] | None = None
+        self._orphaned = False  # whether no further order will come
         self._stop_task: asyncio.Task[None] | None = None
         self._done = loop.create_future()
 
@@ -99,6 +100,9 @@ class Worker:
                 self._order_task = self._loop.create_task(self._carry_out_slowly(order))
                 return
             self._obey(order)
+        if self._orphaned and self._server is not None:
+            for app in self._server.apps.values():
+                app.orders_ended()
 
     async def _carry_out_slowly(self, order: orders.Start | orders.Serve | orders.SlotChanged) -> None:
         try:
@@ -170,8 +174,12 @@ class Worker:
     def _link_closed(self, error: Exception | None) -> None:
         if self._server is None:
             self._finish(1)
-        elif error is not None:
+            return
+        if error is not None:
             print(f"worker {os.getpid()}: the link to the supervisor ended: {error}; serving on", file=sys.stderr)
+        self._orphaned = True
+        if self._order_task is None:
+            self._carry_out()
 
     # --- starting ------------------------------------------------------------------------------------------------
 

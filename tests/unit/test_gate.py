@@ -157,6 +157,15 @@ def test_a_hold_that_nobody_ends_ends_by_itself(gate: Gate) -> None:
     assert granted(gate, owner).slot.name == "production"
 
 
+def test_a_hold_ends_when_no_order_can_end_it_any_more(gate: Gate) -> None:
+    assert gate.orders_ended() == Effects()
+    gate.hold(1, 1, 5.0, NOW)
+    waiting = request()
+    assert gate.claim(waiting, NOW) is None
+    assert gate.orders_ended().wake == [waiting]
+    assert granted(gate, waiting).slot is gate.slots["production"]
+
+
 def test_only_the_hold_that_is_abandoned_ends(gate: Gate) -> None:
     owner = request()
     gate.hold(1, 1, 5.0, NOW)
