@@ -78,5 +78,9 @@ class BackendSet:
         candidates = [backend for backend in untried if backend.usable(now)] or untried
         return min(candidates, key=lambda backend: backend.in_flight)
 
+    def usable(self, now: float) -> int:
+        """How many are."""
+        return sum(backend.usable(now) for backend in self.backends)
+
     def find(self, address: str) -> Backend | None:
         return next((backend for backend in self.backends if backend.address == address), None)

@@ -258,6 +258,17 @@ class Gate:
             self._draining.discard(slot.name)
         return effects
 
+    def move(self, ticket: Ticket, to: str, now: float) -> tuple[Ticket, Effects | None] | None:
+        """A ticket for another slot instead of this one, whose backends can't be reached, and what the release did.
+
+        None during a hold, as that has counted what runs where.
+        """
+        if self._hold is not None:
+            return None
+        moved = Ticket(self.slots[to], ticket.owner)
+        moved.slot.outstanding.add(moved)
+        return moved, self.release(ticket, now)
+
     def tunnel(self, ticket: Ticket) -> None:
         """The exchange has become a tunnel."""
         ticket.tunnel = True

@@ -86,14 +86,20 @@ class SwitchBusyError(Exception):
 
 @dataclass(slots=True)
 class _Attempt:
-    """What one switch wants and has seen. `pending`: workers whose answer the phase waits for."""
+    """What one switch wants and has seen. `pending`: workers whose answer the phase waits for.
+
+    `drains`: the slots that get no request any more; `undrained`: which of them each worker has not emptied yet.
+    """
 
     number: int
     old: str
     to: str
-    drain: float
+    drain: float | None
     workers: int
     pending: set[int]
+    spreading: orders.Spreading | None = None
+    drains: tuple[str, ...] = ()
+    undrained: dict[int, set[str]] = field(default_factory=dict)
     in_flight: int = 0
     tunnels: int = 0
     barrier_sessions: int = 0
@@ -103,13 +109,29 @@ class _Attempt:
     cut: list[InflightExchange] = field(default_factory=list)
 
 
-class Switchover:
-    """One app's active slot and the switch under way, if any. At most one is under way at a time."""
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A Switchover between two switches, or draining after one, but for what its maker knows. Times as in `now`."""
 
-    def __init__(self, app: str, active: str, epoch: int) -> None:
+    phase: Phase
+    deadline: float | None
+    attempts: int
+    current: _Attempt | None
+    members: list[int]
+    busy: dict[int, set[str]]
+
+
+class Switchover:
+    """One app's active slot and weights, and the switch under way, if any. At most one is under way at a time.
+
+    A change of weights is a switch: to a slot that has a weight, with the weights as `spreading`.
+    """
+
+    def __init__(self, app: str, active: str, epoch: int, spreading: orders.Spreading | None = None) -> None:
         self.app = app
         self.active = active
         self.epoch = epoch
+        self.spreading = spreading
         self.phase = Phase.IDLE
         self.deadline: float | None = None
         self._attempts = 0
@@ -132,30 +154,38 @@ class Switchover:
 
     @property
     def draining(self) -> str | None:
-        """The slot whose exchanges a switch waits for."""
-        draining = self.phase in (Phase.DRAINING, Phase.CUTTING)
-        return self._current.old if draining and self._current else None
+        """The slot whose exchanges a switch waits for; the first, where weights have left several."""
+        attempt = self._current
+        if attempt is None or self.phase not in (Phase.DRAINING, Phase.CUTTING):
+            return None
+        left = set().union(*(attempt.undrained[worker] for worker in attempt.pending))
+        return next((slot for slot in attempt.drains if slot in left), attempt.drains[0])
 
     def join(self, worker: int) -> orders.ActiveSlot:
         """The worker takes part from now on, beginning with the answer. Only while `decided`."""
         if not self.decided:
             raise RuntimeError(f"worker {worker} joined {self!r}")
         self._members[worker] = None
-        return orders.ActiveSlot(active=self.active, epoch=self.epoch, busy=_counts(self._busy))
+        return orders.ActiveSlot(
+            active=self.active, epoch=self.epoch, busy=_counts(self._busy), spreading=self.spreading
+        )
 
-    def begin(self, now: float, *, to: str, hold: float, drain: float) -> tuple[int, list[Action]]:
+    def begin(
+        self, now: float, *, to: str, hold: float, drain: float | None, spreading: orders.Spreading | None = None
+    ) -> tuple[int, list[Action]]:
         """Starts an attempt; its number comes back in Reported or Refused. `hold`, `drain`: seconds.
 
-        A drain that is still under way ends here, reported as not drained. A switch to the slot that is active is
-        reported at once and disturbs nothing. Raises SwitchBusyError while another switch is under way.
+        `drain` None: what runs on a slot that is left may go on, and is not waited for. A drain that is still under
+        way ends here, reported as not drained. A switch to what is already so is reported at once and disturbs
+        nothing. Raises SwitchBusyError while another switch is under way.
         """
         if self.phase in _BUSY:
             raise SwitchBusyError(f"app {self.app} is being switched to {self._current and self._current.to}")
         self._attempts += 1
         number = self._attempts
         members = set(self._members)
-        attempt = _Attempt(number, self.active, to, drain, len(members), members)
-        if to == self.active:
+        attempt = _Attempt(number, self.active, to, drain, len(members), members, spreading)
+        if to == self.active and spreading == self.spreading:
             return number, [Reported(number, self._report(attempt, drained=True, drain_ms=0.0))]
         actions = self._finish(now) if self._current is not None else []
         self._current = attempt
@@ -163,7 +193,16 @@ class Switchover:
         # A worker has half of the hold to answer, so that what it held can still go on if another one does not.
         self.deadline = now + hold / 2
         self._next_busy = {}
-        order = orders.Hold(app=self.app, epoch=self.epoch + 1, attempt=number, hold=hold)
+        before, after = _in_use(self.active, self.spreading), _in_use(to, spreading)
+        attempt.drains = tuple(slot for slot in before if slot not in after)
+        leaving = before if spreading is not None else attempt.drains
+        order = orders.Hold(
+            app=self.app,
+            epoch=self.epoch + 1,
+            attempt=number,
+            hold=hold,
+            leaving=() if leaving == (self.active,) else leaving,
+        )
         actions += self._to_all(order)
         return number, actions + self._advance(now)
 
@@ -176,7 +215,9 @@ class Switchover:
         attempt.pending.discard(worker)
         attempt.in_flight += ack.in_flight
         attempt.tunnels += ack.tunnels
-        self._next_busy[worker] = set(ack.busy)
+        # Where each request may go anywhere, there is nothing to wait for.
+        barrier = attempt.spreading is None or attempt.spreading.sticky
+        self._next_busy[worker] = set(ack.busy) if barrier else set()
         return self._advance(now)
 
     def persisted(self, now: float, number: int) -> list[Action]:
@@ -185,12 +226,13 @@ class Switchover:
             return []
         self.epoch += 1
         self.active = attempt.to
+        self.spreading = attempt.spreading
         self.phase = Phase.SWITCHING
         self.deadline = now + SWITCH_SECONDS
         attempt.pending = set(self._members)
         self._busy, self._next_busy = self._next_busy, {}
         busy = _counts(self._busy)
-        order = orders.Switch(app=self.app, epoch=self.epoch, to=attempt.to, busy=busy)
+        order = orders.Switch(app=self.app, epoch=self.epoch, to=attempt.to, busy=busy, spreading=attempt.spreading)
         return self._to_all(order) + self._advance(now)
 
     def persist_failed(self, number: int, reason: str) -> list[Action]:
@@ -225,9 +267,12 @@ class Switchover:
 
     def drained(self, now: float, worker: int, event: orders.Drained) -> list[Action]:
         attempt = self._current
-        if attempt is None or self.draining != event.slot or event.epoch != self.epoch:
+        if attempt is None or self.draining is None or event.epoch != self.epoch:
             return []
-        attempt.pending.discard(worker)
+        undrained = attempt.undrained.get(worker, set())
+        undrained.discard(event.slot)
+        if not undrained:
+            attempt.pending.discard(worker)
         return self._advance(now)
 
     def cut_report(self, event: orders.CutReport) -> None:
@@ -263,9 +308,29 @@ class Switchover:
         if self.phase is Phase.DRAINING:
             self.phase = Phase.CUTTING
             self.deadline = now + CUT_SECONDS
-            order = orders.Cut(app=self.app, epoch=self.epoch, slot=attempt.old)
-            return [Send(worker, order) for worker in late]
+            return [
+                Send(worker, orders.Cut(app=self.app, epoch=self.epoch, slot=slot))
+                for worker in late
+                for slot in attempt.drains
+                if slot in attempt.undrained[worker]
+            ]
         return self._finish(now)
+
+    def snapshot(self) -> Snapshot:
+        """For a machine that goes on in this one's stead. Only while not `switching`."""
+        if self.switching:
+            raise RuntimeError(f"{self!r} can't be handed over")
+        return Snapshot(self.phase, self.deadline, self._attempts, self._current, list(self._members), self._busy)
+
+    def resume(self, snapshot: Snapshot) -> int | None:
+        """Goes on as another did; the number of the attempt that is still to be reported, if any."""
+        self.phase = snapshot.phase
+        self.deadline = snapshot.deadline
+        self._attempts = snapshot.attempts
+        self._current = snapshot.current
+        self._members = dict.fromkeys(snapshot.members)
+        self._busy = snapshot.busy
+        return None if self._current is None else self._current.number
 
     def _advance(self, now: float) -> list[Action]:
         """Goes to the next phase when nothing is pending."""
@@ -278,12 +343,15 @@ class Switchover:
             attempt.barrier_sessions = len(_counts(self._next_busy))
             return [Persist(attempt.number, attempt.to, self.epoch + 1)]
         if self.phase is Phase.SWITCHING:
+            attempt.drain_from = now
+            if attempt.drain is None or not attempt.drains:
+                return self._finish(now)
             self.phase = Phase.DRAINING
             self.deadline = now + attempt.drain
-            attempt.drain_from = now
             attempt.pending = set(self._members)
-            order = orders.Drain(app=self.app, epoch=self.epoch, slot=attempt.old)
-            return self._to_all(order) + self._advance(now)
+            attempt.undrained = {worker: set(attempt.drains) for worker in self._members}
+            drains = [orders.Drain(app=self.app, epoch=self.epoch, slot=slot) for slot in attempt.drains]
+            return [action for order in drains for action in self._to_all(order)] + self._advance(now)
         if self.phase in (Phase.DRAINING, Phase.CUTTING):
             return self._finish(now)
         return []
@@ -341,6 +409,11 @@ class Switchover:
     def __repr__(self) -> str:
         pending = sorted(self._current.pending) if self._current else []
         return f"<Switchover {self.app} active={self.active} epoch={self.epoch} {self.phase.value} pending={pending}>"
+
+
+def _in_use(active: str, spreading: orders.Spreading | None) -> tuple[str, ...]:
+    """The slots that new requests go to."""
+    return (active,) if spreading is None else tuple(slot for slot, weight in spreading.weights.items() if weight)
 
 
 def _counts(busy: dict[int, set[str]]) -> dict[str, int]:

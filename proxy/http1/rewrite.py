@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proxy.http1.grammar import FIELD_LINE
-from proxy.http1.head import VIA_PSEUDONYM
+from proxy.http1.head import VIA_PSEUDONYM, ResponseHead
 
 if TYPE_CHECKING:
-    from proxy.http1.head import RequestFields, RequestHead, ResponseHead
+    from proxy.http1.head import RequestFields, RequestHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,21 @@ def request_head(head: RequestHead, forwarded: bytes, request_id: bytes) -> byte
 def with_max_forwards(forwarded: bytes, value: int) -> bytes:
     """The lines with Max-Forwards set to `value` (RFC 9110 section 7.6.2)."""
     return b"%bMax-Forwards: %d\r\n" % (without_field(forwarded, b"max-forwards"), value)
+
+
+def with_field(head: ResponseHead, line: bytes) -> ResponseHead:
+    """The head with one more field line, which ends with CRLF."""
+    return ResponseHead(
+        head.status,
+        head.status_line,
+        head.kept + line,
+        head.length,
+        head.chunked,
+        head.keep_alive,
+        head.upgrade,
+        head.has_date,
+        head.end,
+    )
 
 
 def response_head(

@@ -6,20 +6,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxy.core import orders
 from proxy.core.backends import Backend, BackendSet
-from proxy.core.gate import Effects, Gate, Ticket
+from proxy.core.gate import Effects, Gate, Maintenance, Ticket
+from proxy.core.spread import Spread
 from proxy.net.exchange import Exchange
+from proxy.net.pages import maintenance_page
 from proxy.net.upstream import Pool
 from proxy.wire import InflightExchange
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from proxy.core.files import FileIndex
     from proxy.net.access_log import AccessLog
     from proxy.settings import AppSettings, Settings
 
 MAX_CUT_LISTED: Final = 1000
+CLIENT_GONE: Final = 499
+"""What stands for the status of a request whose client went away before an answer, here and in the access log."""
 FORMER_FILES_SECONDS: Final = 900.0
 """How long the files of a release are served after its slot got another one."""
 MAX_FORMER_FILES: Final = 4
@@ -70,6 +74,7 @@ class App:
         self._tell = tell
         self._log = log
         self._timer: asyncio.TimerHandle | None = None
+        self.unserved: dict[int, int] = {}
         self.gate = Gate(
             name,
             slots,
@@ -79,12 +84,16 @@ class App:
             max_held=settings.limits.held,
             max_wait=settings.limits.hold,
             barrier=settings.timeouts.barrier,
+            spread=self._spread(active.spreading),
         )
         self.slots = {slot: self._runtime(slot_state, None, files.get(slot)) for slot, slot_state in slots.items()}
         self._former_files: list[tuple[float, FileIndex]] = []
         self._files: tuple[FileIndex, ...] = ()
+        self._files_of: dict[str, tuple[FileIndex, ...]] = {}
         self._order_files()
         self._apply(self.gate.block(active.busy, now()))
+        if active.admission is not None:
+            self.admit(active.admission)
 
     def __repr__(self) -> str:
         return f"<App {self.gate!r}>"
@@ -92,21 +101,39 @@ class App:
     # --- exchanges -------------------------------------------------------------------------------------------------
 
     def ended(self, exchange: Exchange) -> None:
-        """The exchange is over, however it ended: ticket, counters, log."""
+        """The exchange is over, however it ended: ticket, counters, log. One that no slot had is no slot's fault."""
         now = self.now()
         seconds = now - exchange.started
         ticket = exchange.ticket
         if ticket is None:
             self.gate.leave(exchange)
-            slot = self.gate.active
-        else:
-            slot = ticket.slot
-            effects = self.gate.release(ticket, now)
-            if effects is not None:
-                self._apply(effects)
+            status = exchange.status or CLIENT_GONE
+            self.unserved[status] = self.unserved.get(status, 0) + 1
+            self._log.exchange(exchange, "-", seconds)
+            return
+        slot = ticket.slot
+        effects = self.gate.release(ticket, now)
+        if effects is not None:
+            self._apply(effects)
         slot.stats.count(exchange.status, seconds, exchange.bytes_in, exchange.bytes_out)
-        self._log.exchange(exchange, slot.name if ticket is not None else "-", seconds)
+        self._log.exchange(exchange, slot.name, seconds)
         exchange.ticket = None  # the ticket knows its exchange: no cycle may be left for the garbage collector
+
+    def another_slot(self, exchange: Exchange, tried: Collection[Backend]) -> bool:
+        """Gives an exchange of which nothing was sent another slot's ticket, while the slots have weights."""
+        ticket, spread = exchange.ticket, self.gate.spread
+        if ticket is None or spread is None:
+            return False
+        for name in spread.weights:
+            if self.slots[name].backends.choose(self.time, tried) is not None:
+                moved = self.gate.move(ticket, name, self.now())
+                if moved is None:
+                    return False
+                exchange.ticket, effects = moved
+                if effects is not None:
+                    self._apply(effects)
+                return True
+        return False
 
     def look(self) -> None:
         """Lets the gate see the time; called by the worker's clock."""
@@ -149,7 +176,7 @@ class App:
     # --- orders ----------------------------------------------------------------------------------------------------
 
     def hold(self, order: orders.Hold) -> None:
-        result = self.gate.hold(order.epoch, order.attempt, order.hold, self.now())
+        result = self.gate.hold(order.epoch, order.attempt, order.hold, self.now(), order.leaving)
         if result is not None:
             if result.look_again is not None:
                 self._look_at(result.look_again)
@@ -172,11 +199,19 @@ class App:
         self._apply(self.gate.orders_ended())
 
     def switch(self, order: orders.Switch) -> None:
-        result = self.gate.switch(order.epoch, order.to, order.busy, self.now())
+        spread = self._spread(order.spreading)
+        result = self.gate.switch(order.epoch, order.to, order.busy, self.now(), spread)
         if result is not None:
             self._tell(orders.SwitchAck(app=self.name, epoch=order.epoch, held=result.held, hold_ms=result.hold_ms))
             self._order_files()
             self._apply(result.effects)
+
+    def admit(self, order: orders.Admission) -> None:
+        page = order.maintenance
+        maintenance = None
+        if page is not None:
+            maintenance = Maintenance(maintenance_page(page.page, page.text), page.retry_after)
+        self._apply(self.gate.admit(order.pause, maintenance, self.now()))
 
     def sessions_ended(self, order: orders.SessionsEnded) -> None:
         self._apply(self.gate.sessions_ended(order.epoch, order.sessions))
@@ -221,19 +256,39 @@ class App:
         static = self.settings.static
         return None if static is None else state.static_root or static.root
 
-    def file_indexes(self) -> tuple[FileIndex, ...]:
-        """Where to look for a file: in the active slot, then in the others, then in what was there before.
+    def file_indexes(self, cookies: bytes) -> tuple[FileIndex, ...]:
+        """Where to look for a file: in the visitor's slot, then in the others, then in what was there before.
 
-        A page that was loaded before a switch asks for its own assets after it, and one from a worker that has switched
-        may ask a worker that has not.
+        The visitor's slot is the active one, but for weights: then the one that the request's `cookies` name. A page
+        that was loaded before a switch asks for its own assets after it, and one from a worker that has switched may
+        ask a worker that has not.
         """
-        return self._files
+        if self.gate.spread is None:
+            return self._files
+        return self._files_of.get(self.gate.spread.slot_in(cookies) or "", self._files)
 
     def _order_files(self) -> None:
-        active = self.slots[self.gate.active.name]
-        slots = [active, *(slot for slot in self.slots.values() if slot is not active)]
+        self._files = self._files_from(self.gate.active.name)
+        spread = self.gate.spread
+        self._files_of = {} if spread is None else {name: self._files_from(name) for name in spread.weights}
+
+    def _files_from(self, name: str) -> tuple[FileIndex, ...]:
+        first = self.slots[name]
+        slots = [first, *(slot for slot in self.slots.values() if slot is not first)]
         former = [index for _, index in reversed(self._former_files)]
-        self._files = tuple(dict.fromkeys([slot.files for slot in slots if slot.files is not None] + former))
+        return tuple(dict.fromkeys([slot.files for slot in slots if slot.files is not None] + former))
+
+    def _spread(self, spreading: orders.Spreading | None) -> Spread | None:
+        if spreading is None:
+            return None
+        return Spread(
+            self.name,
+            spreading.weights,
+            sticky=spreading.sticky,
+            cookies=spreading.cookies,
+            path=self.settings.path,
+            usable=lambda slot: self.slots[slot].backends.usable(self.time),
+        )
 
     def _runtime(self, state: orders.SlotState, old: SlotRuntime | None, files: FileIndex | None) -> SlotRuntime:
         pools: dict[Backend, Pool] = {}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
+
+from proxy.core.gate import MaintenanceError
 
 if TYPE_CHECKING:
     from proxy.errors import RequestError
@@ -20,6 +23,15 @@ small{{color:#666}}</style></head>
 <p>Part that failed: {part}. {reason}.</p>
 <p><small>{status} &middot; request {request_id}</small></p></body></html>
 """
+_MAINTENANCE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Maintenance</title>
+<style>body{{font:1.1em/1.5 system-ui,sans-serif;max-width:34em;margin:12vh auto;padding:0 1em}}</style></head>
+<body><h1>Maintenance</h1>
+<p>{text}</p></body></html>
+"""
+_MAINTENANCE_TEXT: Final = "This site is being maintained. It will be back soon."
+_FIELDS: Final = b"Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,9 @@ class OwnAnswer:
 
 def error_page(error: RequestError, request_id: bytes) -> OwnAnswer:
     """The page for an error. Its text is this program's own: nothing of the request or the backend stands in it."""
+    if isinstance(error, MaintenanceError):
+        retry = b"Retry-After: %d\r\n" % error.maintenance.retry_after
+        return OwnAnswer(error.status, _FIELDS + retry, error.maintenance.page)
     status = error.status
     reason = str(error)
     page = _PAGE.format(
@@ -55,12 +70,19 @@ def error_page(error: RequestError, request_id: bytes) -> OwnAnswer:
         reason=reason[:1].upper() + reason[1:],
         request_id=request_id.decode(),
     )
-    fields = b"Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n"
+    fields = _FIELDS
     if status in RETRY_AFTER:
         fields += b"Retry-After: %d\r\n" % RETRY_AFTER[status]
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         fields += b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
     return OwnAnswer(status, fields, page.encode())
+
+
+def maintenance_page(page: str | None, text: str | None) -> bytes:
+    """The operator's page; without one this program's own, with the operator's text."""
+    if page is not None:
+        return page.encode()
+    return _MAINTENANCE.format(text=escape(text or _MAINTENANCE_TEXT)).encode()
 
 
 def options_answer() -> OwnAnswer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 from email.utils import formatdate
@@ -12,7 +13,6 @@ from proxy.core.routes import AppRoute, Router
 from proxy.http1.rewrite import Peer
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Mapping
 
     from proxy.http1.head import RequestHead
@@ -154,6 +154,7 @@ class Server:
             "connections_total": self._accepted,
             "requests": self._last_id,
             "rss": _resident_bytes(),
+            "tasks": len(asyncio.all_tasks(self.loop)),
             "own": self._answered_here(),
             "log_dropped": self._log.dropped,
             "apps": {name: app.snapshot() for name, app in self.apps.items()},
