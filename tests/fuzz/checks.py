@@ -6,7 +6,7 @@ A check returns what the proxy made of the bytes; it raises AssertionError when 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from proxy.http1.body import BodyError, ChunkedBody
 from proxy.http1.head import HeadError, RequestHead, ResponseError
@@ -17,7 +17,6 @@ from tests.fuzz.readers import Message, Refused
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_Error = TypeVar("_Error", HeadError, BodyError)
 STATUSES: Final = frozenset((400, 405, 414, 417, 431, 501, 505))
 REQUEST_ID: Final = b"0123456789abcdef"
 DATE: Final = b"Sun, 06 Nov 1994 08:49:37 GMT"
@@ -62,7 +61,7 @@ def _is_for_llhttp(head: RequestHead) -> bool:
     return head.method in LLHTTP_METHODS and not (head.fields.has_body and b"upgrade" in head.fields.block.lower())
 
 
-def _documented(error: _Error) -> _Error:
+def _documented(error: HeadError | BodyError) -> HeadError | BodyError:
     assert error.status in STATUSES, error
     return error
 

@@ -108,7 +108,7 @@ def _extras(fields: Fields, minor: int) -> list[tuple[bytes, bytes]]:
 def response_fields(fields: Fields, status: int) -> Fields:
     """The client's fields, without Date, X-Request-Id, Connection and framing that the proxy adds."""
     named = _named(fields)
-    dropped = (*_HOP_BY_HOP, b"x-request-id", b"transfer-encoding")
+    dropped: tuple[bytes, ...] = (*_HOP_BY_HOP, b"x-request-id", b"transfer-encoding")
     if status < 200 or status == 204:
         dropped += (b"content-length",)
     return tuple(

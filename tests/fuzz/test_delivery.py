@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.http1.head import MAX_REQUEST_LINE, RequestHead, ResponseHead
+from proxy.http1.head import MAX_REQUEST_LINE, HeadError, RequestHead, ResponseError, ResponseHead
 from tests.fuzz import checks, ours
 from tests.fuzz.corpus.chunked_cases import CHUNKED
 from tests.fuzz.corpus.request_cases import REQUESTS
@@ -73,7 +73,7 @@ def test_limits_hold_in_any_pieces(size: int) -> None:
     start, end = (b"GET /", b" HTTP/1.1\r\n") if size == MAX_REQUEST_LINE else (b"GET / HTTP/1.1\r\nX: ", b"\r\n")
     rest = b"Host: a\r\n\r\n"
     filling = size - len(start + end) - (0 if size == MAX_REQUEST_LINE else len(rest))
-    for more, kind in ((0, RequestHead), (1, checks.HeadError)):
+    for more, kind in ((0, RequestHead), (1, HeadError)):
         data = start + b"a" * (filling + more) + end + rest
         for pieces in ([data], [data[:-1], data[-1:]], [data[:100], data[100:]], list(ours.one_by_one(data))):
             assert isinstance(ours.read_head(pieces), kind)
@@ -82,7 +82,7 @@ def test_limits_hold_in_any_pieces(size: int) -> None:
 def test_response_limit_holds_in_any_pieces() -> None:
     start, end = b"HTTP/1.1 200 OK\r\nX: ", b"\r\n\r\n"
     filling = ours.MAX_RESPONSE_HEAD - len(start + end)
-    for more, kind in ((0, ResponseHead), (1, checks.ResponseError)):
+    for more, kind in ((0, ResponseHead), (1, ResponseError)):
         data = start + b"a" * (filling + more) + end
         for pieces in ([data], [data[:-1], data[-1:]], list(ours.one_by_one(data))):
             assert isinstance(ours.read_response_head(pieces), kind)

@@ -205,7 +205,7 @@ def test_the_request_before_changes_nothing(source: random.Random, same: bool) -
         head = parse(before)
     except HeadError:
         head = None
-    assert outcome(after, head and head.fields) == outcome(after, None)
+    assert outcome(after, None if head is None else head.fields) == outcome(after, None)
 
 
 # --- responses -----------------------------------------------------------------------------------------------------
