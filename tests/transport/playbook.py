@@ -244,6 +244,7 @@ class BackendScript:
             await self.site.loop.create_future()
         host, _, port = self.address.rpartition(":")
         wire = Wire(self.site.loop, (host, int(port)), ("192.0.2.1", 40000))
+        wire.socket = None  # no descriptor to ask: what has come is always known
         wire.protocol = factory()
         self.connections.append(Peer(self.site, wire))
         wire.protocol.connection_made(wire)

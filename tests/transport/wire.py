@@ -59,7 +59,7 @@ class Wire(asyncio.Transport):
         self.loop = loop
         self.peer = peer
         self.here = here
-        self.socket = FakeSocket()
+        self.socket: FakeSocket | None = FakeSocket()
         self.protocol: Any = None
         self.output = bytearray()
         self.unsent = bytearray()
@@ -82,7 +82,7 @@ class Wire(asyncio.Transport):
     def end(self) -> str:
         """How the proxy's side stands."""
         if self.aborted:
-            return "reset" if self.socket.resets else "aborted"
+            return "reset" if self.socket is not None and self.socket.resets else "aborted"
         if self.closing:
             return "closed"
         return "eof" if self.eof_sent else "open"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -230,6 +231,33 @@ async def test_idle_connections_that_the_backend_closes_are_not_used(wired: Wire
     for _ in range(20):
         assert await client.request(POST) == 200
         await wired.backends[0].empty()
+
+
+@pytest.mark.parametrize("stale", [b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad", None], ids=["surplus", "end"])
+async def test_what_came_on_an_idle_connection_with_the_next_request(wired: Wired, stale: bytes | None) -> None:
+    """The loop learns of both in one turn, the request first. It must go to another connection, also a POST."""
+    connections: list[StreamWriter] = []
+
+    async def script(reader: StreamReader, writer: StreamWriter) -> None:
+        connections.append(writer)
+        await answer_all(reader, writer)
+
+    proxy = await wired.proxy_to(script)
+    client = await proxy.connect()
+    raw = client.writer.get_extra_info("socket")
+    with socket.socket(fileno=os.dup(raw.fileno())) as sender:
+        for turn in range(20):
+            await client.send(GET)
+            assert (await client.receive())[1] == b"ok"
+            kept = connections[-1].get_extra_info("socket")
+            with socket.socket(fileno=os.dup(kept.fileno())) as other_end:
+                sender.send(POST)
+                if stale is None:
+                    other_end.shutdown(socket.SHUT_WR)
+                else:
+                    other_end.send(stale)
+            top, body = await client.receive()
+            assert (top.split(b"\r\n")[0], body) == (b"HTTP/1.1 200 OK", b"ok"), turn
 
 
 @pytest.mark.parametrize("status", ["413 Content Too Large", "401 Unauthorized", "200 OK"])
