@@ -41,7 +41,7 @@ class Recorder:
             cwd=ROOT,
         )
         async with asyncio.timeout(20):
-            while not await self._listens():
+            while not await self._listens():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
     async def _listens(self) -> bool:
