@@ -22,6 +22,7 @@ _LOOK_INTERVAL = 0.2
 """Seconds between two looks: Tomcat tells nobody when a transfer has ended."""
 
 _MOST_CAUSES = 5
+_SENDING = ("java.net.", "org.apache.catalina.tribes.ChannelException")
 _APART = "the slots do not see each other in the session cluster: restart the one that users are not on"
 
 
@@ -100,7 +101,10 @@ def _dropped(record: LogRecord) -> str:
         return f"a change of a session could not be read by this release: {cause}"
     if "NotSerializableException" in cause or "NotSerializableException" in record.message:
         return f"a session cannot travel to the other slot: {cause}"
-    return f"session replication reports: {cause}" if record.severe else ""
+    # What this slot could not send, as to one that was stopped since, says nothing of what has arrived here.
+    if not record.severe or any(one.startswith(_SENDING) for one in (record.message, *record.causes())):
+        return ""
+    return f"session replication reports: {cause}"
 
 
 def wait_transferred(

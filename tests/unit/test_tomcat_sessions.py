@@ -74,6 +74,15 @@ AGAIN = severe(
 )
 
 
+def test_a_peer_that_was_stopped_does_not_count_against_the_slot_that_lost_it() -> None:
+    sender = "org.apache.catalina.tribes.transport.nio.ParallelNioSender.sendMessage"
+    refused = severe(sender, "Member send is failing", "java.net.ConnectException: Connection refused", "\tat x.Y.z(Y)")
+    faulty = severe(sender, "Unable to send", "org.apache.catalina.tribes.ChannelException: Faulty members: one")
+    assert dropped([refused, faulty]) == []
+    other = severe("org.apache.catalina.tribes.group.GroupChannel.x", "odd", "java.lang.IllegalStateException: why")
+    assert dropped([other]) == ["session replication reports: java.lang.IllegalStateException: why"]
+
+
 @pytest.mark.parametrize(
     ("live", "idle", "ok"),
     [(0, 0, True), (10, 10, True), (10, 9, False), (100, 98, True), (100, 97, False), (60, 2, False), (5, 9, True)],
