@@ -108,8 +108,6 @@ class ChunkedBody:
                 self._owed = chunk_size + 2
             else:
                 self._in_trailers = True
-        if self._in_trailers and position == size:
-            return self._trailers(data, position, unsent, out)
         return self._sent(data, position, unsent, out), b""
 
     def _sent(self, data: bytes, position: int, unsent: int, out: list[bytes]) -> bytes:

@@ -60,6 +60,12 @@ def test_nothing_before_an_error_is_lost_to_the_caller() -> None:
     assert (refused.value.status, refused.value.part) == (400, "the message's body")
 
 
+@pytest.mark.parametrize("data", [b"3\rx", b"3\x00", b"3;a\x01", b"0\r\nX\x00", b"0\r\nX: y\n"])
+def test_what_can_be_no_line_is_refused_before_its_end(data: bytes) -> None:
+    with pytest.raises(BodyError):
+        ChunkedBody().feed(data)
+
+
 def test_the_largest_chunk_line_and_trailers() -> None:
     line = b"1;" + b"a" * (MAX_CHUNK_LINE - 4) + b"\r\n"
     assert ChunkedBody().feed(line)[0] == b"1\r\n"

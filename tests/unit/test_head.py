@@ -286,6 +286,18 @@ def test_a_buffer_gives_up_what_can_be_no_head(last: bytes) -> None:
     assert buffer.add(last, 100) == b"GET" + last
 
 
+def test_a_buffer_holds_its_limit_and_no_more() -> None:
+    buffer = HeadBuffer()
+    assert buffer.add(b"a" * 100, 100) is None
+    assert buffer.add(b"a", 100) == b"a" * 101
+
+
+def test_an_empty_line_before_it_does_not_shorten_the_request_line() -> None:
+    assert parse(b"\r\n" + b"G" * 8192) is None
+    with pytest.raises(HeadError):
+        parse(b"\r\n" + b"G" * 8193)
+
+
 def test_a_cleared_buffer_begins_anew() -> None:
     buffer = HeadBuffer()
     buffer.add(b"a" * 50, 100)

@@ -83,6 +83,12 @@ def test_a_trusted_proxy_is_believed_and_appended_to() -> None:
     ]
 
 
+def test_what_a_trusted_proxy_leaves_empty_is_known_from_the_connection() -> None:
+    out = sent(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto:\r\nX-Forwarded-For: \r\nForwarded:\r\n\r\n", PROXY)
+    assert b"X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: http\r\n" in out
+    assert b"\r\nForwarded:" not in out
+
+
 def test_nobody_else_is_believed() -> None:
     out = sent(BEFORE)
     assert b"203.0.113" not in out
