@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.http1.head import (
+    MAX_KNOWN,
+    MAX_KNOWN_SIZE,
     HeadBuffer,
     HeadError,
     RequestFields,
@@ -256,6 +258,38 @@ def test_a_response_may_be_incomplete(data: bytes) -> None:
 def test_what_can_be_no_response_is_refused_at_once(data: bytes) -> None:
     with pytest.raises(ResponseError):
         parse_response(data)
+
+
+def response_outcome(data: bytes, known: dict[bytes, ResponseHead] | None) -> Any:
+    try:
+        head = parse_response(data, known=known)
+    except ResponseError:
+        return "refused"
+    return head and [getattr(head, name) for name in head.__slots__]
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_responses_before_change_nothing(source: random.Random) -> None:
+    known: dict[bytes, ResponseHead] = {}
+    before = mutate.response(source)
+    for data in (
+        before,
+        before,
+        mutate.mutated(source, before),
+        before[: source.randrange(len(before))],
+        before + b"x",
+    ):
+        assert response_outcome(data, known) == response_outcome(data, None)
+
+
+def test_known_responses_are_bounded() -> None:
+    known: dict[bytes, ResponseHead] = {}
+    for number in range(MAX_KNOWN + 10):
+        parse_response(b"HTTP/1.1 200 OK\r\nX: %d\r\n\r\n" % number, known=known)
+        assert len(known) <= MAX_KNOWN
+    before = len(known)
+    parse_response(b"HTTP/1.1 200 OK\r\nX: " + b"a" * MAX_KNOWN_SIZE + b"\r\n\r\n", known=known)
+    assert len(known) == before
 
 
 # --- hosts and buffers -----------------------------------------------------------------------------------------------
