@@ -29,7 +29,7 @@ class AdminClient:
         """The answer's body. `within`: seconds. Raises RefusedError with the proxy's own words."""
         connection = self._connection(within)
         try:
-            payload = None if body is None else body.model_dump_json(exclude_unset=True).encode()
+            payload = None if body is None else body.model_dump_json(exclude_unset=True, by_alias=True).encode()
             connection.request(method, path, payload, self._headers())
             answer = connection.getresponse()
             raw = answer.read(_MAX_ANSWER)

@@ -118,7 +118,7 @@ def _status_lines(status: Status) -> list[str]:
     for app in status.apps:
         doing = ", being switched" if app.switching else f", {app.draining} drains" if app.draining else ""
         lines.append(f"app {app.name}: {app.active} is active (switch {app.epoch}), {app.held} held{doing}")
-        lines += cli_traffic.trial_lines(app)
+        lines += cli_traffic.app_lines(app)
         for slot in app.slots:
             release = f", release {slot.release}" if slot.release else ""
             lines.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
@@ -19,6 +19,8 @@ _MARGIN: Final = 15.0
 
 
 _REVERT_SECONDS: Final = 3600.0
+_APPLY_SECONDS: Final = 60.0
+_MAX_PAGE: Final = 65_536
 
 
 @click.command()
@@ -81,11 +83,113 @@ def revert(app: str | None, config: str, as_json: bool) -> None:
     _print_report(SwitchReport.model_validate_json(call(config, "POST", path, within=_REVERT_SECONDS)), as_json)
 
 
-COMMANDS: Final = (switch, confirm, revert)
+@click.command()
+@click.argument("weights", nargs=-1, required=True, metavar="SLOT=WEIGHT...")
+@with_app
+@with_config
+@with_json
+@tells_errors
+def weights(weights: tuple[str, ...], app: str | None, config: str, as_json: bool) -> None:
+    """Spread new visitors over several slots, as in `weights production=90 temp=10`.
+
+    A visitor keeps the slot by a cookie. A slot that is not named gets no requests. A single slot ends the weights.
+    """
+    from proxy.errors import ConfigurationError
+
+    wanted: dict[str, Any] = {}
+    for pair in weights:
+        slot, _, weight = pair.partition("=")
+        if not slot or not weight.isdecimal() or slot in wanted or slot == "sticky":
+            raise ConfigurationError(f"found {pair!r}, allowed: SLOT=WEIGHT once for each slot, as temp=10")
+        wanted[slot] = int(weight)
+    _put_weights(config, app, wanted, as_json)
 
 
-def trial_lines(app: AppStatus) -> list[str]:
-    """What the status says of the app's trial."""
+@click.command("round-robin")
+@with_app
+@with_config
+@with_json
+@tells_errors
+def round_robin(app: str | None, config: str, as_json: bool) -> None:
+    """Send requests to all slots by turns, whoever asks. Ended by `weights SLOT=1` or `switch SLOT`."""
+    from proxy.wire import AppStatus
+
+    path = f"/v1/apps/{app_name(config, app)}"
+    status = AppStatus.model_validate_json(call(config, "GET", path))
+    _put_weights(config, app, {**{slot.name: 1 for slot in status.slots}, "sticky": False}, as_json)
+
+
+@click.command()
+@with_app
+@click.option("--for", "seconds", metavar="TIME", help="End by itself after so long.  [default: limits.hold]")
+@with_config
+@with_json
+@tells_errors
+def pause(app: str | None, seconds: str | None, config: str, as_json: bool) -> None:
+    """Let new requests wait. Each waits for limits.hold at most; then it gets 503."""
+    from proxy.wire import PauseRequest
+
+    _traffic(config, app, as_json, "POST", "pause", _checked(PauseRequest, {"for": seconds} if seconds else {}))
+
+
+@click.command()
+@with_app
+@with_config
+@with_json
+@tells_errors
+def resume(app: str | None, config: str, as_json: bool) -> None:
+    """End a pause: the requests that wait go on."""
+    _traffic(config, app, as_json, "POST", "resume", None)
+
+
+@click.command()
+@click.argument("state", type=click.Choice(["on", "off"]))
+@with_app
+@click.option("--text", metavar="TEXT", help="For the proxy's own page.")
+@click.option("--page", type=click.File(encoding="utf-8"), metavar="FILE", help="An HTML page instead of it.")
+@click.option("--retry-after", metavar="TIME", help="When to come again.  [default: 60s]")
+@with_config
+@with_json
+@tells_errors
+def maintenance(
+    state: str,
+    app: str | None,
+    text: str | None,
+    page: IO[str] | None,
+    retry_after: str | None,
+    config: str,
+    as_json: bool,
+) -> None:
+    """Answer requests with 503 and a page, or serve them again. Static files are served all the time."""
+    from proxy.errors import ConfigurationError
+    from proxy.wire import MaintenanceRequest
+
+    try:
+        content = page.read(_MAX_PAGE + 1) if page is not None else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the page can't be read as UTF-8 text: {error}") from error
+    wanted = {"on": state == "on", "text": text, "page": content, "retry_after": retry_after}
+    request = _checked(MaintenanceRequest, {key: value for key, value in wanted.items() if value is not None})
+    _traffic(config, app, as_json, "PUT", "maintenance", request)
+
+
+COMMANDS: Final = (switch, confirm, revert, weights, round_robin, pause, resume, maintenance)
+
+
+def app_lines(app: AppStatus) -> list[str]:
+    """What the status says of where the app's requests go, but for what is always so."""
+    lines = []
+    if app.weights is not None:
+        shares = ", ".join(f"{slot} {weight}" for slot, weight in app.weights.items())
+        lines.append(f"  weights: {shares}{', visitors keep their slot' if app.sticky else ', by turns'}")
+    if app.paused_until is not None:
+        lines.append(f"  PAUSED until {_clock_time(app.paused_until)}")
+    if app.maintenance is not None:
+        lines.append(f"  MAINTENANCE since {_clock_time(app.maintenance.since)}: requests get 503 and a page")
+    return lines + _trial_lines(app)
+
+
+def _trial_lines(app: AppStatus) -> list[str]:
     lines = []
     trial = app.trial
     if trial is not None:
@@ -103,6 +207,22 @@ def trial_lines(app: AppStatus) -> list[str]:
         last = app.last_trial
         lines.append(f"  {last.to} was left again at {_clock_time(last.time)}: {last.reason}")
     return lines
+
+
+def _put_weights(config: str, app: str | None, wanted: dict[str, Any], as_json: bool) -> None:
+    from proxy.wire import WeightsRequest
+
+    _traffic(config, app, as_json, "PUT", "weights", _checked(WeightsRequest, wanted))
+
+
+def _traffic(config: str, app: str | None, as_json: bool, method: str, what: str, body: BaseModel | None) -> None:
+    """Calls the admin API, which answers when all workers go by it."""
+    from proxy.wire import AppStatus
+
+    raw = call(config, method, f"/v1/apps/{app_name(config, app)}/{what}", body, within=_APPLY_SECONDS)
+    status = AppStatus.model_validate_json(raw)
+    lines = app_lines(status) or [f"  requests go to {status.active}"]
+    _print_status(status, as_json, "\n".join([f"{status.name}:", *lines]))
 
 
 def _checked(model: type[BaseModel], wanted: dict[str, Any]) -> Any:

@@ -25,6 +25,9 @@ __all__ = [
     "Guard",
     "Inflight",
     "InflightExchange",
+    "MaintenanceRequest",
+    "MaintenanceStatus",
+    "PauseRequest",
     "PositiveDuration",
     "Problem",
     "Ready",
@@ -38,10 +41,12 @@ __all__ = [
     "SwitchRequest",
     "TrialOutcome",
     "TrialStatus",
+    "WeightsRequest",
     "WorkerStatus",
 ]
 
 SlotName = Name
+Weight = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
 Health = Literal["up", "down", "unknown"]
 
 
@@ -94,6 +99,55 @@ class SwitchRequest(_Request):
         default=None, description="time from the switch to its confirmation"
     )
     guard: Guard | None = None
+
+
+class WeightsRequest(_Request):
+    """Body of `PUT /v1/apps/{app}/weights`: `{"production": 90, "temp": 10}`.
+
+    A slot that is not named has weight 0. With `sticky` a new visitor is assigned by weight and keeps the slot by the
+    cookie `slot-APP`; without, every request is assigned anew, by turns over the slots' backends. A single slot with
+    a weight ends the weights: it is the active slot then.
+    """
+
+    sticky: bool = True
+
+    __pydantic_extra__: dict[str, Weight] = Field(init=False)
+
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """Slot -> weight, those of 0 too."""
+        return dict(self.__pydantic_extra__)
+
+    @model_validator(mode="after")
+    def _weighs_something(self) -> Self:
+        if not any(self.weights.values()):
+            raise ValueError("a slot with a weight of at least 1 is needed")
+        return self
+
+
+class PauseRequest(_Request):
+    """Body of `POST /v1/apps/{app}/pause`; it may be absent. Default: as long as a request may wait (`limits.hold`)."""
+
+    seconds: Annotated[PositiveDuration, Field(le=600)] | None = Field(
+        default=None, alias="for", description="the pause ends by itself after so long"
+    )
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, defer_build=True)
+
+
+class MaintenanceRequest(_Request):
+    """Body of `PUT /v1/apps/{app}/maintenance`. While it is on, requests are answered 503; static files are served."""
+
+    on: bool
+    text: Annotated[str, Field(max_length=2000)] | None = Field(
+        default=None, description="for the proxy's own page, as plain text"
+    )
+    page: Annotated[str, Field(max_length=65_536)] | None = Field(
+        default=None, description="a whole HTML page instead of the proxy's own"
+    )
+    retry_after: Annotated[PositiveDuration, Field(le=604_800)] = 60.0
 
 
 class SwitchReport(_Response):
@@ -208,6 +262,15 @@ class TrialOutcome(_Response):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
 
 
+class MaintenanceStatus(_Response):
+    """`page`: whether there is one other than the proxy's own. `retry_after`: seconds."""
+
+    since: float
+    text: str | None
+    page: bool
+    retry_after: int
+
+
 class AppStatus(_Response):
     name: str
     active: str
@@ -219,6 +282,10 @@ class AppStatus(_Response):
     release: ReleaseProgress | None = None
     trial: TrialStatus | None = Field(default=None, description="the switch that is not confirmed yet")
     last_trial: TrialOutcome | None = Field(default=None, description="how the last trial ended")
+    weights: dict[str, int] | None = Field(default=None, description="none: all requests go to the active slot")
+    sticky: bool | None = Field(default=None, description="whether a visitor keeps the slot, while there are weights")
+    paused_until: float | None = Field(default=None, description="until then new requests wait")
+    maintenance: MaintenanceStatus | None = None
 
     def slot(self, name: str) -> SlotStatus:
         """The slot of that name; KeyError when the app has none."""
@@ -291,7 +358,7 @@ class Event(_Response):
     """One server-sent event's data of `GET /v1/events`."""
 
     time: float
-    type: str = Field(description="switch, drain, trial, health, worker, release or reload")
+    type: str = Field(description="switch, drain, trial, traffic, health, worker, release or reload")
     app: str | None = None
     message: str
 

@@ -116,6 +116,40 @@ class AdminApi:
             ),
             Route(
                 op(
+                    "PUT",
+                    "/v1/apps/{app}/weights",
+                    "Spreads new requests over several slots.",
+                    wire.WeightsRequest,
+                    wire.AppStatus,
+                    (404, 409, 503, 507),
+                ),
+                self._weights,
+            ),
+            Route(
+                op(
+                    "POST",
+                    "/v1/apps/{app}/pause",
+                    "Lets new requests wait, for a time.",
+                    wire.PauseRequest,
+                    wire.AppStatus,
+                    (404, 507),
+                ),
+                self._pause,
+            ),
+            Route(op("POST", "/v1/apps/{app}/resume", "Ends a pause.", None, wire.AppStatus, (404, 507)), self._resume),
+            Route(
+                op(
+                    "PUT",
+                    "/v1/apps/{app}/maintenance",
+                    "Answers requests with a page, or serves them again.",
+                    wire.MaintenanceRequest,
+                    wire.AppStatus,
+                    (404, 507),
+                ),
+                self._maintenance,
+            ),
+            Route(
+                op(
                     "PUT", "/v1/apps/{app}/slots/{slot}", "Changes a slot.", wire.SlotUpdate, wire.AppStatus, (404, 507)
                 ),
                 self._slot,
@@ -192,6 +226,21 @@ class AdminApi:
 
     async def _revert(self, request: web.Request) -> web.StreamResponse:
         return _json(await self._supervisor.revert(request.match_info["app"]))
+
+    async def _weights(self, request: web.Request) -> web.StreamResponse:
+        body = await _body(request, wire.WeightsRequest)
+        return _json(await self._supervisor.set_weights(request.match_info["app"], body))
+
+    async def _pause(self, request: web.Request) -> web.StreamResponse:
+        body = await _body(request, wire.PauseRequest) if request.can_read_body else wire.PauseRequest()
+        return _json(await self._supervisor.pause(request.match_info["app"], body))
+
+    async def _resume(self, request: web.Request) -> web.StreamResponse:
+        return _json(await self._supervisor.resume(request.match_info["app"]))
+
+    async def _maintenance(self, request: web.Request) -> web.StreamResponse:
+        body = await _body(request, wire.MaintenanceRequest)
+        return _json(await self._supervisor.set_maintenance(request.match_info["app"], body))
 
     async def _slot(self, request: web.Request) -> web.StreamResponse:
         body = await _body(request, wire.SlotUpdate)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from proxy.control.admission import AdmissionControl
 from proxy.control.prober import Prober
-from proxy.control.state import AppRecord, SlotRecord, TrialRecord
+from proxy.control.state import AppRecord, SlotRecord, TrialRecord, WeightsRecord
 from proxy.control.switching import Switching
 from proxy.control.trial import TrialControl
 from proxy.core import orders
@@ -15,12 +17,12 @@ from proxy.core.switchover import Switchover
 from proxy.errors import AdminError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from proxy.core.health import BackendHealth
     from proxy.core.trial import Counts
     from proxy.settings import AppSettings, SlotSettings
-    from proxy.wire import ReleaseProgress, SlotUpdate, SwitchReport, SwitchRequest
+    from proxy.wire import ReleaseProgress, SlotUpdate, SwitchReport, SwitchRequest, WeightsRequest
 
     Change = Callable[[AppRecord], AppRecord]
 
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 class AppControl:
     """`tell_all(order)` reaches every worker that knows the slot. `switched(app)` is called when a switch is durable.
 
-    `counts(slot)` asks the workers what the slot has done. `note(kind, message)` makes an event.
+    `counts(slot)` asks the workers what the slot has done. `cookies(slots)`: see proxy.control.affinity.
+    `note(kind, message)` makes an event.
     """
 
     def __init__(
@@ -42,9 +45,10 @@ class AppControl:
         kill: Callable[[int, str], None],
         stage: Callable[[Change], Awaitable[None]],
         persist: Callable[[Change], Awaitable[AppRecord]],
-        tell_all: Callable[[orders.HealthChanged | orders.SlotChanged], None],
+        tell_all: Callable[[orders.HealthChanged | orders.SlotChanged | orders.Admission], None],
         switched: Callable[[str], None],
         counts: Callable[[str], Awaitable[Counts]],
+        cookies: Callable[[Iterable[str]], dict[str, str]],
         note: Callable[[str, str], None],
     ) -> None:
         self.name = name
@@ -53,14 +57,15 @@ class AppControl:
         self.since = clock()
         self.release: ReleaseProgress | None = None
         self.prober = Prober(clock, self._health_changed)
-        self.switching = Switching(
-            Switchover(name, record.active, record.epoch), send=send, kill=kill, persist=self._persist_active
-        )
+        machine = Switchover(name, record.active, record.epoch, _spreading(record.weights, cookies))
+        self.switching = Switching(machine, send=send, kill=kill, persist=self._persist_active)
         self.switches = 0
         self.refused = 0
         self.hold_hist = [0] * (len(BUCKETS_MS) + 1)
         self.hold_sum_ms = 0.0
         self.trial = TrialControl(clock=clock, counts=counts, persist=persist, switch_back=self._switch_back, note=note)
+        self.admission = AdmissionControl(name, clock=clock, persist=persist, tell_all=tell_all, note=note)
+        self._cookies = cookies
         self._clock = clock
         self._stage = stage
         self._persist = persist
@@ -71,10 +76,15 @@ class AppControl:
         self._slot_failures: dict[str, str] = {}
         self._watch()
         self.trial.follow(record)
+        self.admission.load(record)
 
     @property
     def machine(self) -> Switchover:
         return self.switching.machine
+
+    def join(self, worker: int) -> orders.ActiveSlot:
+        """What the worker begins with. Only while no switch is undecided."""
+        return replace(self.machine.join(worker), admission=self.admission.order())
 
     def configure(self, settings: AppSettings) -> None:
         """New settings after a reload."""
@@ -127,6 +137,32 @@ class AppControl:
             return report
         return report.model_copy(update={"trial": True, "confirm_by": trial.confirm_by})
 
+    async def set_weights(self, request: WeightsRequest, hold: float) -> None:
+        """Returns when every worker goes by the weights. What runs on a slot that has lost its weight may go on.
+
+        Raises AdminError: 409 during a trial, 422 when a slot without a healthy backend gets its first requests, and
+        as Switching.switch; StateError.
+        """
+        if self.trial.record is not None:
+            raise AdminError(409, f"{self.trial.record.to} is on trial: confirm or revert it first")
+        weights = {slot: weight for slot, weight in request.weights.items() if weight}
+        to = self.machine.active if self.machine.active in weights else max(weights, key=weights.__getitem__)
+        record = WeightsRecord(weights=weights, sticky=request.sticky) if len(weights) > 1 else None
+        old = self.machine.spreading
+        in_use = {self.machine.active} if old is None else {slot for slot, weight in old.weights.items() if weight}
+        for slot in sorted(weights.keys() - in_use):
+            await self._check_slot(slot)
+        spreading = await asyncio.to_thread(_spreading, record, self._cookies)
+
+        def also(app: AppRecord) -> AppRecord:
+            return app.model_copy(update={"weights": record})
+
+        await self._switch(to, hold=hold, drain=None, also=also, spreading=spreading)
+        if spreading != old:
+            shares = ", ".join(f"{slot} {weight}" for slot, weight in weights.items())
+            how = "" if spreading is None else ", visitors keep their slot" if spreading.sticky else ", by turns"
+            self._note("traffic", f"weights: {shares}{how}")
+
     async def _switch_back(self, trial: TrialRecord, reason: str) -> SwitchReport:
         await self._check_slot(trial.from_slot)
         also = self.trial.end("reverted", reason)
@@ -137,13 +173,21 @@ class AppControl:
         if why is not None:
             raise AdminError(422, f"slot {slot} has no healthy backend ({why}); force switches all the same")
 
-    async def _switch(self, to: str, *, hold: float, drain: float, also: Change) -> SwitchReport:
+    async def _switch(
+        self,
+        to: str,
+        *,
+        hold: float,
+        drain: float | None,
+        also: Change,
+        spreading: orders.Spreading | None = None,
+    ) -> SwitchReport:
         """What takes time is done before the first request is held."""
         old = self.machine.active
-        if to != old:
+        if to != old or spreading != self.machine.spreading:
             await self._stage(_activate(to, self.machine.epoch + 1, also))
         try:
-            report = await self.switching.switch(to=to, hold=hold, drain=drain, also=also)
+            report = await self.switching.switch(to=to, hold=hold, drain=drain, also=also, spreading=spreading)
         except AdminError as error:
             self.refused += 1
             self._note("switch", f"{old} stays active: {error}")
@@ -219,6 +263,7 @@ class AppControl:
 
     async def close(self) -> None:
         await self.trial.close()
+        await self.admission.close()
         self.switching.close()
         await self.prober.close()
 
@@ -227,4 +272,13 @@ class AppControl:
 
 
 def _activate(active: str, epoch: int, also: Change) -> Change:
-    return lambda record: also(record.model_copy(update={"active": active, "epoch": epoch}))
+    return lambda record: also(record.model_copy(update={"active": active, "epoch": epoch, "weights": None}))
+
+
+def _spreading(
+    record: WeightsRecord | None, cookies: Callable[[Iterable[str]], dict[str, str]]
+) -> orders.Spreading | None:
+    if record is None:
+        return None
+    made = cookies(record.weights) if record.sticky else {}
+    return orders.Spreading(weights=record.weights, sticky=record.sticky, cookies=made)

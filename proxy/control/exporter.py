@@ -36,6 +36,7 @@ class _Collector:
         yield from _process_metrics(self._supervisor, self._totals)
         yield from _slot_metrics(self._supervisor, self._totals)
         yield from _app_metrics(self._supervisor, self._totals)
+        yield from _traffic_metrics(self._supervisor.apps.values())
 
 
 def render(supervisor: Supervisor, totals: dict[str, Any]) -> bytes:
@@ -109,6 +110,25 @@ def _app_metrics(supervisor: Supervisor, totals: dict[str, Any]) -> Iterator[Met
         switches.add_metric([app.name, "refused"], app.refused)
         hold.add_metric([app.name], _buckets(app.hold_hist), app.hold_sum_ms / 1000)
     yield from (held, active, epoch, switches, hold, _backend_metric(supervisor.apps.values()))
+
+
+def _traffic_metrics(apps: Iterable[AppControl]) -> Iterator[Metric]:
+    weight = GaugeMetricFamily("switchyard_slot_weight", "New requests go to the slots by this.", labels=_SLOT)
+    paused = GaugeMetricFamily("switchyard_paused", "1 while new requests wait.", labels=["app"])
+    maintenance = GaugeMetricFamily("switchyard_maintenance", "1 while requests get a page.", labels=["app"])
+    on_trial = GaugeMetricFamily("switchyard_trial", "1 while a switch is not confirmed.", labels=["app"])
+    trials = CounterMetricFamily("switchyard_trials", "Trials that ended, by outcome.", labels=["app", "outcome"])
+    for app in apps:
+        spreading = app.machine.spreading
+        weights = {app.machine.active: 1} if spreading is None else spreading.weights
+        for name in app.settings.slots:
+            weight.add_metric([app.name, name], weights.get(name, 0))
+        paused.add_metric([app.name], app.admission.paused_until is not None)
+        maintenance.add_metric([app.name], app.admission.maintenance() is not None)
+        on_trial.add_metric([app.name], app.trial.record is not None)
+        for outcome, count in app.trial.outcomes.items():
+            trials.add_metric([app.name, outcome], count)
+    yield from (weight, paused, maintenance, on_trial, trials)
 
 
 def _backend_metric(apps: Iterable[AppControl]) -> Metric:

@@ -52,12 +52,31 @@ class TrialRecord(_Record):
     drain: float
 
 
+class WeightsRecord(_Record):
+    """Every slot that is named has a weight."""
+
+    weights: Annotated[dict[Name, Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    sticky: bool
+
+
+class MaintenanceRecord(_Record):
+    """`since`: Unix time. `page`: HTML; None: the proxy's own, with `text`. `retry_after`: seconds."""
+
+    since: float
+    text: str | None
+    page: str | None
+    retry_after: int
+
+
 class AppRecord(_Record):
     active: Name
     epoch: Annotated[int, Field(ge=0)]
     slots: dict[Name, SlotRecord] = {}
     trial: TrialRecord | None = None
     last_trial: TrialOutcome | None = None
+    weights: WeightsRecord | None = None
+    paused_until: float | None = None
+    maintenance: MaintenanceRecord | None = None
 
 
 class State(_Record):
@@ -74,8 +93,8 @@ class State(_Record):
 def for_settings(state: State, settings: Settings, path: str) -> State:
     """The state completed for new apps. Apps that the settings no longer have keep their record.
 
-    `path` is the state file's, for the message. Raises StateError when an active slot, or the one that a trial goes
-    back to, is not in the settings.
+    `path` is the state file's, for the message. Raises StateError when a slot that is active, that has a weight or
+    that a trial goes back to is not in the settings.
     """
     for name, app in settings.apps.items():
         record = state.apps.get(name)
@@ -91,6 +110,12 @@ def for_settings(state: State, settings: Settings, path: str) -> State:
             raise StateError(
                 f"the trial of app {name} goes back to slot {record.trial.from_slot}, which the configuration lacks",
                 f"add apps.{name}.slots.{record.trial.from_slot} again, or confirm the trial first",
+            )
+        elif record.weights is not None and not record.weights.weights.keys() <= app.slots.keys():
+            lacking = min(record.weights.weights.keys() - app.slots.keys())
+            raise StateError(
+                f"slot {lacking} of app {name} has a weight, but the configuration has no such slot",
+                f"add apps.{name}.slots.{lacking} again, or set its weight to 0 first",
             )
     return state
 

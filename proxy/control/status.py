@@ -80,6 +80,10 @@ def app_status(app: AppControl, counters: Counters, totals: dict[str, Any]) -> A
         release=app.release,
         trial=app.trial.status(),
         last_trial=app.trial.last,
+        weights=None if app.machine.spreading is None else dict(app.machine.spreading.weights),
+        sticky=None if app.machine.spreading is None else app.machine.spreading.sticky,
+        paused_until=app.admission.paused_until,
+        maintenance=app.admission.maintenance(),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.config_file import load
+from proxy.control.affinity import slot_cookies
 from proxy.control.app_control import AppControl
 from proxy.control.counters import Counters, slot_of
 from proxy.control.fleet import Fleet
@@ -23,17 +24,29 @@ from proxy.errors import AdminError, ConfigurationError, OperatorError, RefusedE
 from proxy.wire import Inflight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from proxy.control.events import EventBus
     from proxy.control.keeper import StateKeeper
     from proxy.control.worker_process import WorkerProcess
     from proxy.settings import Settings
-    from proxy.wire import AppStatus, ReleaseProgress, SlotUpdate, Status, SwitchReport, SwitchRequest
+    from proxy.wire import (
+        AppStatus,
+        MaintenanceRequest,
+        PauseRequest,
+        ReleaseProgress,
+        SlotUpdate,
+        Status,
+        SwitchReport,
+        SwitchRequest,
+        WeightsRequest,
+    )
 
 ANSWER_SECONDS: Final = 1.0
 APPLY_SECONDS: Final = 30.0
 MAX_INFLIGHT: Final = 1000
+WEIGHTS_HOLD: Final = 5.0
+"""Longest time (s) that new requests may wait for a change of weights."""
 COUNT_INTERVAL: Final = 5.0
 _RESTART_KEYS: Final = ("admin", "state_dir")
 
@@ -174,6 +187,7 @@ class Supervisor:
             tell_all=self._tell_all,
             switched=self.counters.mark_switch,
             counts=partial(self._counts, name),
+            cookies=partial(slot_cookies, self._keeper.store.path.parent, name),
             note=lambda kind, message: self.bus.publish(kind, message, name),
         )
 
@@ -193,7 +207,7 @@ class Supervisor:
             for control in controls:
                 await control.switching.decided()
         if worker.state == "prepared":
-            apps = {control.name: control.machine.join(worker.number) for control in controls}
+            apps = {control.name: control.join(worker.number) for control in controls}
             worker.send(orders.Serve(apps=apps))
 
     def worker_event(self, worker: WorkerProcess, event: orders.Event) -> None:
@@ -233,10 +247,10 @@ class Supervisor:
         if worker is not None:
             worker.kill(reason)
 
-    def _tell_all(self, order: orders.HealthChanged | orders.SlotChanged) -> None:
+    def _tell_all(self, order: orders.HealthChanged | orders.SlotChanged | orders.Admission) -> None:
         for worker in self.fleet.workers.values():
             app = worker.settings.apps.get(order.app)
-            if app is not None and order.slot in app.slots:
+            if app is not None and (isinstance(order, orders.Admission) or order.slot in app.slots):
                 worker.send(order)
 
     # --- for the admin API -------------------------------------------------------------------------------------
@@ -280,26 +294,55 @@ class Supervisor:
     async def switch(self, name: str, request: SwitchRequest) -> SwitchReport:
         """Raises AdminError: see the admin API's document."""
         app = self.app(name)
-        if self.stopping:
-            raise AdminError(503, "the proxy stops")
-        if request.to not in app.settings.slots:
-            raise AdminError(422, f"app {name} has no slot {request.to}; it has {', '.join(app.settings.slots)}")
+        self._check_slots(app, [request.to])
         if request.expect_active not in (None, app.machine.active):
             raise AdminError(409, f"slot {app.machine.active} is active, not {request.expect_active}")
-        for worker in self.fleet.workers.values():
-            known = worker.settings.apps.get(name)
-            if known is not None and request.to not in known.slots:
-                raise AdminError(
-                    503, f"worker {worker.number} still ends requests of the last configuration, without {request.to}"
-                )
         await self.collect()
         return await app.switch(request)
+
+    def _check_slots(self, app: AppControl, slots: Iterable[str]) -> None:
+        """Raises AdminError unless every worker can send requests to these slots."""
+        if self.stopping:
+            raise AdminError(503, "the proxy stops")
+        for slot in slots:
+            if slot not in app.settings.slots:
+                raise AdminError(422, f"app {app.name} has no slot {slot}; it has {', '.join(app.settings.slots)}")
+            for worker in self.fleet.workers.values():
+                known = worker.settings.apps.get(app.name)
+                if known is not None and slot not in known.slots:
+                    raise AdminError(
+                        503, f"worker {worker.number} still ends requests of the last configuration, without {slot}"
+                    )
 
     async def confirm(self, name: str) -> AppStatus:
         """Ends the trial: the switch stays. Raises AdminError 404, 409."""
         app = self.app(name)
         await app.trial.confirm("it was confirmed")
         return app_status(app, self.counters, await self.collect())
+
+    async def set_weights(self, name: str, request: WeightsRequest) -> AppStatus:
+        """Returns when every worker goes by them. Raises AdminError: see AppControl.set_weights."""
+        app = self.app(name)
+        self._check_slots(app, request.weights)
+        await self.collect()
+        await app.set_weights(request, WEIGHTS_HOLD)
+        return app_status(app, self.counters, await self.collect())
+
+    async def pause(self, name: str, request: PauseRequest) -> AppStatus:
+        """Returns when every worker lets new requests wait, or APPLY_SECONDS are over; as the next two."""
+        app = self.app(name)
+        await app.admission.pause(request.seconds if request.seconds is not None else self.settings.limits.hold)
+        return app_status(app, self.counters, await self.collect(APPLY_SECONDS))
+
+    async def resume(self, name: str) -> AppStatus:
+        app = self.app(name)
+        await app.admission.resume()
+        return app_status(app, self.counters, await self.collect(APPLY_SECONDS))
+
+    async def set_maintenance(self, name: str, request: MaintenanceRequest) -> AppStatus:
+        app = self.app(name)
+        await app.admission.set_maintenance(request)
+        return app_status(app, self.counters, await self.collect(APPLY_SECONDS))
 
     async def revert(self, name: str) -> SwitchReport:
         """Ends the trial: switches back. Raises AdminError as `switch`."""

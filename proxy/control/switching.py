@@ -45,14 +45,22 @@ class Switching:
         self._decided.set()
         self._writing: asyncio.Task[None] | None = None
 
-    async def switch(self, *, to: str, hold: float, drain: float, also: Change = _nothing) -> SwitchReport:
+    async def switch(
+        self,
+        *,
+        to: str,
+        hold: float,
+        drain: float | None,
+        also: Change = _nothing,
+        spreading: orders.Spreading | None = None,
+    ) -> SwitchReport:
         """Returns when the old slot is drained, or the drain is over. It goes on when the caller goes away.
 
         `also` is what else of the app's record changes with the switch, in the same write. Raises AdminError: 409
         while another switch is under way, 503 when nothing was switched.
         """
         try:
-            number, actions = self.machine.begin(self._loop.time(), to=to, hold=hold, drain=drain)
+            number, actions = self.machine.begin(self._loop.time(), to=to, hold=hold, drain=drain, spreading=spreading)
         except SwitchBusyError as error:
             raise AdminError(409, str(error)) from error
         answer: asyncio.Future[SwitchReport] = self._loop.create_future()

@@ -14,19 +14,27 @@ EXCHANGE = InflightExchange(
     id="r1", slot="temp", method="GET", path="/a?b", age_ms=1.5, bytes=7, client="127.0.0.1", worker=0
 )
 SLOT = orders.SlotState(backends={"127.0.0.1:1": True, "127.0.0.1:2": None}, static_root="a", release=None)
+SPREADING = orders.Spreading(weights={"production": 90, "temp": 10}, sticky=True, cookies={"temp": "temp.1a"})
 ORDERS: list[orders.Order] = [
     orders.Start(
         worker=1,
         settings="{}",
         apps={"shop": {"temp": SLOT}},
     ),
-    orders.Serve(apps={"shop": orders.ActiveSlot(active="temp", epoch=4, busy={"ab": 2})}),
-    orders.Hold(app="shop", epoch=5, attempt=9, hold=5.0),
+    orders.Serve(
+        apps={
+            "shop": orders.ActiveSlot(
+                active="temp", epoch=4, busy={"ab": 2}, spreading=SPREADING, admission=orders.Admission(app="shop")
+            )
+        }
+    ),
+    orders.Hold(app="shop", epoch=5, attempt=9, hold=5.0, leaving=("production", "temp")),
     orders.ReleaseHold(app="shop", epoch=5, attempt=9),
-    orders.Switch(app="shop", epoch=5, to="temp", busy={"ab": 1}),
+    orders.Switch(app="shop", epoch=5, to="temp", busy={"ab": 1}, spreading=SPREADING),
     orders.SessionsEnded(app="shop", epoch=5, sessions=("ab",)),
     orders.Drain(app="shop", epoch=5, slot="production"),
     orders.Cut(app="shop", epoch=5, slot="production"),
+    orders.Admission(app="shop", pause=2.5, maintenance=orders.MaintenancePage(page=None, text="soon", retry_after=60)),
     orders.HealthChanged(app="shop", slot="temp", backend="127.0.0.1:1", up=None),
     orders.SlotChanged(app="shop", slot="temp", state=SLOT),
     orders.Stop(grace=3.0),
