@@ -1,4 +1,4 @@
-"""Hypothesis profiles: the machine may be slow, so no example has a deadline. `--hypothesis-profile=long` digs deeper."""
+"""Hypothesis profiles. No example has a deadline, as the machine may be slow; `--hypothesis-profile=long` digs deeper."""
 
 from __future__ import annotations
 

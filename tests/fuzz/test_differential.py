@@ -24,37 +24,37 @@ def corpus(cases: tuple[object, ...]) -> st.SearchStrategy[bytes]:
     return st.sampled_from([case.data for case in cases if len(case.data) < SHORT])  # type: ignore[attr-defined]
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(RANDOM)
 def test_requests(source: random.Random) -> None:
     checks.check_request(mutate.mutated(source, mutate.request(source)))
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(RANDOM, corpus(REQUESTS))
 def test_requests_near_the_corpus(source: random.Random, data: bytes) -> None:
     checks.check_request(mutate.mutated(source, data))
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(RANDOM, st.sampled_from([b"GET", b"HEAD", b"POST"]))
 def test_responses(source: random.Random, method: bytes) -> None:
     checks.check_response(mutate.mutated(source, mutate.response(source)), method)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(RANDOM, corpus(RESPONSES), st.sampled_from([b"GET", b"HEAD"]))
 def test_responses_near_the_corpus(source: random.Random, data: bytes, method: bytes) -> None:
     checks.check_response(mutate.mutated(source, data), method)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(RANDOM)
 def test_chunked_bodies(source: random.Random) -> None:
     checks.check_chunked(mutate.mutated(source, mutate.chunked(source)))
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(RANDOM, corpus(CHUNKED))
 def test_chunked_bodies_near_the_corpus(source: random.Random, data: bytes) -> None:
     checks.check_chunked(mutate.mutated(source, data))
