@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from proxy.errors import RequestError
@@ -116,8 +117,8 @@ class Upstream(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_chunks", "_interims", "_keep_alive", "_owed", "_partial", "_read_paused", "_sink", "_state", "_write_paused",
-        "idle_since", "pool", "reused", "transport",
+        "_chunks", "_interims", "_keep_alive", "_owed", "_partial", "_poll", "_read_paused", "_sink", "_state",
+        "_write_paused", "idle_since", "pool", "reused", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -131,6 +132,7 @@ class Upstream(asyncio.Protocol):
         self._interims = 0
         self._read_paused = False
         self._write_paused = False
+        self._poll: select.poll | None = None
         self.reused = False
         self.idle_since = 0.0
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
@@ -168,6 +170,17 @@ class Upstream(asyncio.Protocol):
     def resume(self) -> None:
         self._read_paused = False
         self.transport.resume_reading()
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come that is not read yet: neither an end nor bytes that no request asked for."""
+        if self._poll is None:
+            connection = self.transport.get_extra_info("socket")
+            if connection is None:
+                return True
+            self._poll = select.poll()
+            self._poll.register(connection.fileno(), select.POLLIN)
+        return not self._poll.poll(0)
 
     def abandon(self) -> None:
         """The exchange wants no more of it: the connection can't be used again."""
@@ -394,11 +407,17 @@ class Pool:
         return len(self._idle)
 
     def take(self) -> Upstream | None:
-        """An idle connection that is still open, or None."""
+        """An idle connection that is still open, or None.
+
+        The event loop may not have told yet what has come on it: the backend's end, after which a request that must
+        not be sent twice would be lost, or a response too many, which the next request would get for its own.
+        """
         while self._idle:
             upstream = self._idle.pop()
             if not upstream.transport.is_closing():
-                return upstream
+                if upstream.quiet:
+                    return upstream
+                upstream.close()
         return None
 
     def put(self, upstream: Upstream) -> None:
