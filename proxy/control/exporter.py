@@ -58,6 +58,10 @@ def _process_metrics(supervisor: Supervisor, totals: dict[str, Any]) -> Iterator
     for number in supervisor.fleet.workers:
         memory.add_metric([str(number)], supervisor.counters.of(number, "rss"))
     yield memory
+    tasks = GaugeMetricFamily("switchyard_worker_tasks", "Tasks of the event loop.", labels=["worker"])
+    for number in supervisor.fleet.workers:
+        tasks.add_metric([str(number)], supervisor.counters.of(number, "tasks"))
+    yield tasks
     yield GaugeMetricFamily("switchyard_connections", "Open client connections.", totals.get("connections", 0))
     yield _counter("connections", "Client connections accepted.", totals.get("connections_total", 0))
     yield _counter("worker_deaths", "Workers that ended without being told to.", supervisor.fleet.deaths)
