@@ -229,6 +229,6 @@ def _log_rules(one: Exchange, lines: int, kills: Sequence[Kill]) -> list[str]:
 def _described(one: Exchange, seen: Seen) -> str:
     took = (one.ended - one.began) / 1e9
     return (
-        f"{one.visit} {one.method} {one.asked.target}: {_shown(one)}, {len(one.answer.body)} bytes, {took:.3f} s, "
+        f"{one.visit} {one.method} {one.asked.target}: {_shown(one)}, {one.answer.size} bytes, {took:.3f} s, "
         f"client port {one.port}, began {one.began}; backends: {dict(seen.steps)} {seen.arrived}"
     )

@@ -284,6 +284,9 @@ class Listener:
             await Connection(self.port, self._log, reader, writer).serve()
         except (OSError, asyncio.IncompleteReadError):
             pass
+        except RuntimeError:
+            if not writer.is_closing():  # uvloop's answer to a write after the proxy has gone
+                raise
         finally:
             writer.close()
 

@@ -29,7 +29,10 @@ class End(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`interims`: 1xx responses before it. `close`: it is the connection's last."""
+    """`size` of the body, which may have been dropped since; `interims`: 1xx responses before it.
+
+    `close`: it is the connection's last.
+    """
 
     end: End
     status: int = 0
@@ -37,6 +40,7 @@ class Answer:
     close: bool = True
     interims: int = 0
     chunked: bool = False
+    size: int = 0
 
 
 class EndedError(Exception):
@@ -120,7 +124,7 @@ class Wire(asyncio.Protocol):
             self.transport.resume_reading()
 
     def close(self, *, reset: bool = False) -> None:
-        if self.transport is None:
+        if self.transport is None or self.transport.is_closing():
             return
         if reset and (raw := self.transport.get_extra_info("socket")) is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -210,7 +214,7 @@ async def read_answer(wire: Wire, method: str, *, pace: Callable[[], float] | No
         end = End.CUT if state.status else End.NONE
     except InvalidError:
         end = End.INVALID
-    return Answer(end, state.status, bytes(body), state.close, state.interims, state.chunked)
+    return Answer(end, state.status, bytes(body), state.close, state.interims, state.chunked, len(body))
 
 
 async def _read(wire: Wire, method: str, state: _Reading, body: bytearray, pace: Callable[[], float] | None) -> None:

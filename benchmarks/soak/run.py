@@ -237,8 +237,8 @@ class Soak:
         result.account = found
         result.windows = site.records.read_text().count("\nW ")
         result.output = site.output()
-        if "Traceback" in result.output or "ERROR" in result.output:
-            self._violation("the proxy or a backend said something of an error", result.output[-1500:])
+        if (place := result.output.find("Traceback")) >= 0:
+            self._violation("the proxy or a backend met an error", result.output[max(0, place - 300) : place + 1500])
         assert result.after is not None
         warm = self._last_disturbance + WARM_SECONDS
         result.growth = samples.growth(result.samples, [worker.pid for worker in result.after.workers], warm)

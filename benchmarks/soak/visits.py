@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
@@ -93,7 +93,8 @@ class Visitor:
         return self.chance.randrange(100_000) if draw < 0.15 else self.chance.randrange(4 * KIB)
 
     def note(self, exchange: Exchange) -> None:
-        self.done.append(exchange)
+        """Keeps the exchange without its content, which has been looked at: a long run would not fit into memory."""
+        self.done.append(replace(exchange, answer=replace(exchange.answer, body=b"")))
 
     def head(self, what: Asked, method: str, *fields: str, minor: int = 1) -> bytes:
         lines = [f"{method} {what.target} HTTP/1.{minor}", "Host: soak", *fields]
