@@ -1,4 +1,4 @@
-"""Hypothesis profiles. No example has a deadline, as the machine may be slow; `--hypothesis-profile=long` digs deeper."""
+"""Hypothesis profiles: no example has a deadline, as the machine may be slow. `--hypothesis-profile=long` digs."""
 
 from __future__ import annotations
 
