@@ -84,7 +84,8 @@ class Output:
 def verdict(plan: Plan, outcome: Outcome, where: Sequence[str]) -> list[str]:
     """The end of a command in words."""
     if outcome.state == "done":
-        lines = [f"done in {outcome.seconds:.1f} s: release {plan.release.id} is live in {plan.lands_on}"]
+        live = f": release {plan.release.id} is live in {plan.lands_on}" if plan.lands_on else ""
+        lines = [f"done in {outcome.seconds:.1f} s{live}"]
     elif outcome.state == "undone":
         lines = ["failed, and undone: the site is as before", *_indented("why: ", outcome.problem)]
     else:

@@ -52,7 +52,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps in order. previous: the release that is live before it. notes: what the operator should know."""
+    """Steps in order. previous: the release that is live before it. notes: what the operator should know.
+
+    lands_on: the slot in which `release` is live afterwards; empty when the plan is about something else.
+    """
 
     title: str
     release: Release
@@ -134,8 +137,6 @@ class _Making:
             self._notes.append("sessions are not replicated: each switch logs users out")
         if observed.live.running and not observed.live.http_ready:
             self._notes.append(f"{self._live} is active but not ready: users get errors now")
-        if observed.live.running and observed.live.release_id == wish.release.id:
-            self._notes.append(f"release {wish.release.id} is live already; it is started afresh")
 
     # --- the strategies ----------------------------------------------------------------------------------
 
@@ -230,7 +231,7 @@ class _Making:
                 Start(place, release.id, live=live),
                 *(self._sessions(slot, self._live, fresh=True) if join else ()),
             ],
-            lands_on=slot,
+            lands_on=slot if live else "",
         )
 
     def only_stop(self, slot: str, *, force: bool) -> Plan:
@@ -242,7 +243,7 @@ class _Making:
             accept_session_loss=self._wish.accept_session_loss or force,
             active_too=force,
         )
-        return self._plan(f"stop {slot}", [step], lands_on=self._live)
+        return self._plan(f"stop {slot}", [step], lands_on="")
 
     # --- their parts -------------------------------------------------------------------------------------
 
@@ -256,6 +257,9 @@ class _Making:
         return Plan(title, self._wish.release, previous, tuple(steps), tuple(self._notes), lands_on)
 
     def _prepare(self) -> Iterator[Step]:
+        live = self._observed.live
+        if live.running and live.release_id == self._wish.release.id:
+            self._notes.append(f"release {live.release_id} is live already; it is started afresh")
         if self._wish.source is not None:
             yield StoreWar(self._wish.release, self._wish.source)
         if not self._wish.rollback:
