@@ -191,7 +191,7 @@ class _Making:
         return self._plan(
             f"{self._what()}: it still runs in {self._idle}, so one switch does it",
             [
-                *self._static(),
+                *self._static(running_in=self._idle),
                 self._smoke(self._idle),
                 *self._sessions(self._idle, self._live, fresh=False),
                 *self._move(self._live, self._idle),
@@ -266,10 +266,12 @@ class _Making:
             yield from self._hooks("before_start")
         yield from self._static()
 
-    def _static(self) -> Iterator[Step]:
+    def _static(self, running_in: str | None = None) -> Iterator[Step]:
         if self._ways.static_patterns:
             before = self._known(self._live)
-            yield PublishStatic(self._wish.release, self._ways.static_patterns, self._ways.static_to, before)
+            yield PublishStatic(
+                self._wish.release, self._ways.static_patterns, self._ways.static_to, before, running_in
+            )
 
     def _bring_up(self, slot: str, while_users_are_on: str | None = None, *, down: bool = False) -> Iterator[Step]:
         """The slot from whatever it does now to the new release, tested, and with all sessions."""

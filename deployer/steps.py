@@ -99,7 +99,10 @@ class StoreWar:
 
 @dataclass(frozen=True, slots=True)
 class PublishStatic:
-    """Adds the release's static files to the directory that the proxy serves."""
+    """Adds the release's static files to the directory that the proxy serves.
+
+    slot: where the release runs already. A slot that is started later has the proxy look at its files then.
+    """
 
     release: Release
     patterns: tuple[str, ...]
@@ -120,7 +123,10 @@ class PublishStatic:
 
     def run(self, site: Site, say: Say) -> Done:
         """See Step."""
-        return Done(site.static.publish(self.release))
+        done = Done(site.static.publish(self.release))
+        if self.slot is not None:
+            tell_release(site, self.slot, self.release.id, say)
+        return done
 
     def undo(self, site: Site, say: Say) -> str:
         """Files of the same name get the former release's content again; others harm nobody."""
