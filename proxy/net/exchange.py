@@ -190,8 +190,9 @@ class Exchange:
     # --- the gate's side -----------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        if not self.ended:
-            self._claim()
+        if self.ended or self.ticket is not None:
+            return
+        self._claim()
         if self.request_sent and not self.ended:
             self.client.expect_backend()
 
