@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.servers import BenchError
 from benchmarks.soak import samples
 from benchmarks.soak.account import Account, Kill, Violation, account, read_records
+from benchmarks.soak.kinds import visit
 from benchmarks.soak.site import SLOTS, Site, running
-from benchmarks.soak.visits import Exchange, Visitor, visit
+from benchmarks.soak.visits import Exchange, Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
