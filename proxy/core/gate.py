@@ -186,6 +186,7 @@ class Gate:
         self._paused_until: float | None = None
         self._maintenance: Maintenance | None = None
         self._set_current()
+        self._set_closed()
 
     def __repr__(self) -> str:
         held = f" held={len(self._waiting)}" if self._waiting else ""
