@@ -40,6 +40,7 @@ _LOOK_INTERVAL = 0.1
 """Seconds between two looks at a starting Tomcat, which tells nobody when it is ready."""
 
 _PROBE_TIMEOUT = 5.0
+_PROBE_BODY = 200
 _KILL_WAIT = 10.0
 
 
@@ -292,11 +293,15 @@ class Instance:
             return Seen(alive=True)
 
     def _probe(self, path: str) -> str:
-        """The status of one GET, or why there was none."""
+        """The status of one GET, and how its body begins unless it is 200; or why there was no answer."""
         connection = http.client.HTTPConnection(self.spec.address, self.spec.http_port, timeout=_PROBE_TIMEOUT)
         try:
             connection.request("GET", path, headers={"Connection": "close", "User-Agent": "switchyard-deployer"})
-            return str(connection.getresponse().status)
+            response = connection.getresponse()
+            if response.status == http.client.OK:
+                return "200"
+            words = " ".join(response.read(_PROBE_BODY).decode(errors="replace").split())
+            return f"{response.status} {words}".rstrip()
         except (OSError, http.client.HTTPException) as why:
             return str(why) or type(why).__name__
         finally:
