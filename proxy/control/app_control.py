@@ -253,7 +253,8 @@ class AppControl:
     async def _persist_active(self, active: str, epoch: int, also: Change) -> None:
         record = await self._persist(_activate(active, epoch, also))
         self._switched(self.name)
-        self._note("switch", f"{self.machine.active} -> {active} (switch {epoch})")
+        if active != self.machine.active:
+            self._note("switch", f"{self.machine.active} -> {active} (switch {epoch})")
         self.trial.follow(record)
 
     def _count_hold(self, hold_ms: float) -> None:
