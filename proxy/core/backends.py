@@ -5,6 +5,7 @@ Health (the probe's word), ejection (what the exchanges themselves met) and load
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -13,12 +14,16 @@ if TYPE_CHECKING:
 FAILURES_TO_EJECT: Final = 2
 FIRST_EJECTION: Final = 1.0
 LONGEST_EJECTION: Final = 30.0
+SLOW_START: Final = 10.0
+"""Seconds in which a recovered backend's share grows. One that has just started has cold caches and compiles its code,
+and, with nothing outstanding, would otherwise get every request until it has as many as the others."""
+FIRST_SHARE: Final = 0.1
 
 
 class Backend:
     """One `host:port` as this worker sees it. `healthy` None: not probed yet, which counts as usable."""
 
-    __slots__ = ("_ejections", "_failures", "address", "ejected_until", "healthy", "in_flight")
+    __slots__ = ("_credit", "_ejections", "_failures", "_recovered", "address", "ejected_until", "healthy", "in_flight")
 
     def __init__(self, address: str, healthy: bool | None = None) -> None:
         self.address = address
@@ -27,6 +32,8 @@ class Backend:
         self.ejected_until = 0.0
         self._failures = 0
         self._ejections = 0
+        self._recovered = -math.inf
+        self._credit = 0.0
 
     def __repr__(self) -> str:
         health = {True: "up", False: "down", None: "unknown"}[self.healthy]
@@ -37,8 +44,26 @@ class Backend:
         self._failures += 1
         if self._failures >= FAILURES_TO_EJECT:
             self.ejected_until = now + min(FIRST_EJECTION * 2**self._ejections, LONGEST_EJECTION)
+            self._recovered = self.ejected_until
             self._ejections = min(self._ejections + 1, 16)
             self._failures = 0
+
+    def probed(self, up: bool | None, now: float) -> None:
+        """The probe's word has changed."""
+        if up and self.healthy is False:
+            self._recovered = now
+        self.healthy = up
+
+    def takes_part(self, now: float) -> bool:
+        """Whether it may have this request: in a slow start only a part of them, evenly spread, that grows to all."""
+        since = now - self._recovered
+        if since >= SLOW_START:
+            return True
+        self._credit += max(FIRST_SHARE, since / SLOW_START)
+        if self._credit < 1.0:
+            return False
+        self._credit -= 1.0
+        return True
 
     @property
     def troubled(self) -> bool:
@@ -56,11 +81,12 @@ class Backend:
 class BackendSet:
     """The backends of one slot."""
 
-    __slots__ = ("_single", "backends")
+    __slots__ = ("_single", "_turn", "backends")
 
     def __init__(self, backends: Iterable[Backend]) -> None:
         self.backends = tuple(backends)
         self._single = self.backends[0] if len(self.backends) == 1 else None
+        self._turn = 0
 
     def __repr__(self) -> str:
         return f"<BackendSet {', '.join(map(repr, self.backends))}>"
@@ -68,15 +94,19 @@ class BackendSet:
     def choose(self, now: float, tried: Collection[Backend] = ()) -> Backend | None:
         """The usable backend with the fewest exchanges; if none is usable any other; None if all were tried.
 
-        A probe or an ejection alone must not take a working site away, so with nothing better the others are tried.
+        Among equals they take turns. A recovered backend takes part in few choices at first. A probe or an ejection
+        alone must not take a working site away, so with nothing better the others are tried.
         """
         if self._single is not None and not tried:
             return self._single
         untried = [backend for backend in self.backends if backend not in tried]
         if not untried:
             return None
-        candidates = [backend for backend in untried if backend.usable(now)] or untried
-        return min(candidates, key=lambda backend: backend.in_flight)
+        usable = [backend for backend in untried if backend.usable(now)]
+        candidates = [backend for backend in usable if backend.takes_part(now)] or usable or untried
+        self._turn += 1
+        start = self._turn % len(candidates)
+        return min(candidates[start:] + candidates[:start], key=lambda backend: backend.in_flight)
 
     def usable(self, now: float) -> int:
         """How many are."""

@@ -234,7 +234,7 @@ class App:
     def health_changed(self, order: orders.HealthChanged) -> None:
         backend = self.slots[order.slot].backends.find(order.backend)
         if backend is not None:
-            backend.healthy = order.up
+            backend.probed(order.up, self.now())
 
     def slot_changed(self, order: orders.SlotChanged, files: FileIndex | None) -> None:
         """New backends get pools of their own; connections to backends that stay are kept."""
@@ -305,7 +305,7 @@ class App:
                 )
             else:
                 pools[backend] = old.pools[backend]
-            backend.healthy = healthy
+            backend.probed(healthy, self.time)
         return SlotRuntime(BackendSet(pools), pools, files)
 
     # --- facts -----------------------------------------------------------------------------------------------------
