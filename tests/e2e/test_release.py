@@ -58,6 +58,11 @@ warmup: {{requests: 60, paths: [/], timeout: 10s}}
 watch: {{for: 2s, max_p99: 5s}}
 """
 
+# For releases that must fail: the probe gives up sooner, and a slow page is an error.
+STRICT = DEPLOYER.replace("timeout: 60s", "timeout: 20s").replace(
+    "smoke: [", "smoke: [{{path: /whoami, max_time: 700ms}}, "
+)
+
 
 @dataclass
 class Users:
@@ -187,6 +192,7 @@ def shop() -> Iterator[Shop]:
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     (directory / "proxy.yaml").write_text(PROXY.format(**ports))
     (directory / "deployer.yaml").write_text(DEPLOYER.format(**ports))
+    (directory / "strict.yaml").write_text(STRICT.format(**ports))
     made = Shop(directory, ports["front"])
     log = (directory / "proxy.log").open("wb")
     command = [sys.executable, "-m", "proxy", "run", "-c", "proxy.yaml"]
@@ -240,7 +246,10 @@ def test_swap_and_the_rollback_at_once_are_noticed_by_nobody(shop: Shop) -> None
     ("variant", "code", "causes"),
     [
         ("fails-to-start", 1, ("a listener of the application threw", "its order database does not answer")),
+        ("fails-smoke", 1, ("/health answers: 500", "the site is as before")),
         ("errors", 1, ("warm-up requests to", "500", "the site is as before")),
+        ("slow", 1, ("smoke test", "/whoami", "the site is as before")),
+        ("not-serializable", 3, ("shop.Trail", "--accept-session-loss")),
         ("session-class", 3, ("serialVersionUID", "--accept-session-loss")),
     ],
 )
@@ -248,7 +257,7 @@ def test_a_broken_release_is_noticed_by_nobody(shop: Shop, variant: str, code: i
     before = shop.status()
     version = shop.version()
     with shop.users():
-        done = shop.deployer("release", shop.war(9, variant))
+        done = shop.deployer("release", shop.war(9, variant), "-c", "strict.yaml")
         assert done.returncode == code, done.stdout
     for cause in causes:
         assert cause in done.stdout + done.stderr
