@@ -11,10 +11,12 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.config_file import loads
 from proxy.control.admin import MAX_BODY, AdminApi
+from proxy.control.callers import Callers
 from proxy.control.events import EventBus
 from proxy.control.keeper import StateKeeper
 from proxy.control.state import State, StateStore, for_settings
 from proxy.control.supervisor import Supervisor
+from proxy.errors import AdminError
 from proxy.wire import AppStatus, Status, SwitchReport
 
 if TYPE_CHECKING:
@@ -47,9 +49,17 @@ async def supervisor(tmp_path: Path) -> AsyncIterator[Supervisor]:
     await supervisor.stop(0.0)
 
 
+async def no_upgrade() -> None:
+    raise AdminError(409, "a reload is under way")
+
+
+def api(supervisor: Supervisor, token: str | None = None) -> AdminApi:
+    return AdminApi(supervisor, token, by_address=True, callers=Callers(), upgrade=no_upgrade)
+
+
 @pytest.fixture
 async def client(supervisor: Supervisor) -> AsyncIterator[TestClient[Any, Any]]:
-    async with TestClient(TestServer(AdminApi(supervisor, None, by_address=True).make())) as client:
+    async with TestClient(TestServer(api(supervisor).make())) as client:
         yield client
 
 
@@ -184,7 +194,7 @@ async def test_pages_of_other_origins_are_refused(client: TestClient[Any, Any]) 
 
 
 async def test_the_token_is_needed(supervisor: Supervisor) -> None:
-    async with TestClient(TestServer(AdminApi(supervisor, "right", by_address=True).make())) as client:
+    async with TestClient(TestServer(api(supervisor, "right").make())) as client:
         for value in (None, "right", "Bearer wrong", "Basic right", "Bearer rightx", "Bearer righ\u00e9"):
             headers = {"Authorization": value} if value else {}
             for path in ("/v1/status", "/metrics", "/openapi.json", "/none"):
@@ -230,7 +240,7 @@ async def test_metrics(client: TestClient[Any, Any]) -> None:
 async def test_the_document_describes_every_call(client: TestClient[Any, Any], supervisor: Supervisor) -> None:
     document = await (await client.get("/openapi.json")).json()
     described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
-    routes = AdminApi(supervisor, None, by_address=True).routes()
+    routes = api(supervisor).routes()
     assert described == {(route.operation.method, route.operation.path) for route in routes}
     for reference in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)):
         assert reference in document["components"]["schemas"]

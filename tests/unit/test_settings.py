@@ -51,17 +51,13 @@ def test_settings_survive_the_way_to_a_worker() -> None:
 
 
 def test_values_are_seconds_and_bytes() -> None:
-    settings = loads(
-        MINIMAL + "timeouts: {header: 250ms, idle: 2}\nlimits: {body: null, header_bytes: 8KiB}\n"
-    )
+    settings = loads(MINIMAL + "timeouts: {header: 250ms, idle: 2}\nlimits: {body: null, header_bytes: 8KiB}\n")
     assert (settings.timeouts.header, settings.timeouts.idle) == (0.25, 2.0)
     assert (settings.limits.body, settings.limits.header_bytes) == (None, 8192)
 
 
 def test_unknown_keys_get_a_hint_at_every_depth() -> None:
-    assert findings(MINIMAL + "lisen: []\n")[0].startswith(
-        "f:5: lisen: unknown key; did you mean listen? (allowed: "
-    )
+    assert findings(MINIMAL + "lisen: []\n")[0].startswith("f:5: lisen: unknown key; did you mean listen? (allowed: ")
     text = MINIMAL.replace("backends", "bakends")
     assert any(
         line.startswith("f:4: apps.shop.slots.production.bakends: unknown key; did you mean backends?")
@@ -141,9 +137,7 @@ def test_every_error_is_found_at_once() -> None:
 
 
 def test_apps_on_one_host_need_different_paths() -> None:
-    text = (
-        "apps: {a: {slots: {production: {backends: ['x:1']}}}, b: {slots: {production: {backends: ['x:2']}}}}"
-    )
+    text = "apps: {a: {slots: {production: {backends: ['x:1']}}}, b: {slots: {production: {backends: ['x:2']}}}}"
     assert "which apps.a.hosts[0] has too" in findings(text)[0]
     assert set(loads(text.replace("b: {", "b: {path: /b, ")).apps) == {"a", "b"}
 
