@@ -86,7 +86,7 @@ class BackendSet:
     def __init__(self, backends: Iterable[Backend]) -> None:
         self.backends = tuple(backends)
         self._single = self.backends[0] if len(self.backends) == 1 else None
-        self._turn = 0
+        self._turn = -1
 
     def __repr__(self) -> str:
         return f"<BackendSet {', '.join(map(repr, self.backends))}>"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playbook import ABORTED, CLOSED, EOF, GET, RESET, End, Page, delivered, forwarded, head
 
+from proxy.core.backends import SLOW_START
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -83,6 +85,9 @@ def test_a_failing_backend_is_left_out_for_a_while(build: Callable[..., Site]) -
     other >> GET
     assert site.backends[ONE].connections == []
     site.wait(1.5)
+    site.client() >> GET
+    assert site.backends[ONE].connections == [], "back in its turn, but slowly, however little it has to do"
+    site.wait(SLOW_START)
     site.client() >> GET
     assert len(site.backends[ONE].connections) == 1
 
