@@ -168,10 +168,12 @@ class Connection:
             self._log.stale(self._port)
             return False
         if what.behaviour == "early" and what.upload:
-            # As Tomcat does: it swallows what little is left of the body, and ends the connection.
+            # As Tomcat does: it swallows what is left of the body for a while, and ends the connection. One that is
+            # closed with bytes unread is reset, and the reset takes the answer with it.
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.2):
-                    await self._reader.read(4 * CHUNK)
+                    while await self._reader.read(4 * CHUNK):
+                        pass
             self._log.stale(self._port)
             return False
         return True

@@ -86,6 +86,13 @@ def test_a_faulted_get_may_be_sent_twice_and_a_faulted_post_may_not() -> None:
     assert len(rules(replace(reset, method="POST"), SEEN + SEEN)) == 1
 
 
+def test_a_client_that_sends_on_over_the_limit_after_an_early_answer_may_lose_it() -> None:
+    lost = replace(GOOD, method="POST", asked=Asked(7, "early", 10, 1024 * 1024 + 1), answer=answered(0, End.NONE))
+    assert rules(lost, SEEN) == []
+    assert rules(replace(lost, asked=replace(lost.asked, upload=1024 * 1024)), SEEN) != []
+    assert rules(replace(lost, asked=replace(lost.asked, behaviour="sized")), SEEN) != []
+
+
 def test_the_stated_answers_of_bad_clients() -> None:
     assert stated(replace(GOOD, visit="malformed"), answered(400))
     assert not stated(replace(GOOD, visit="malformed"), answered(502))
