@@ -94,6 +94,31 @@ def reload(config: str, as_json: bool) -> None:
 
 @main.command()
 @with_config
+@with_json
+@tells_errors
+def upgrade(config: str, as_json: bool) -> None:
+    """Go on with new code, and a changed configuration. Code that does not work changes nothing; no request is lost.
+
+    Install the new version where the running one is, then call this. The process keeps its pid, listeners and locks.
+    """
+    from proxy.wire import Done
+
+    done = Done.model_validate_json(call(config, "POST", "/v1/upgrade", within=180.0))
+    click.echo(done.model_dump_json() if as_json else done.message)
+
+
+@main.command(hidden=True)
+@with_config
+@tells_errors
+def upgrade_check(config: str) -> None:
+    """Could this version take over what standard input describes? Asked by the one that runs."""
+    from proxy.control.upgrade_check import check as check_upgrade
+
+    click.echo(check_upgrade(config, sys.stdin.buffer.read()))
+
+
+@main.command()
+@with_config
 @tells_errors
 def stop(config: str) -> None:
     """Stop gracefully, and wait for the end. Requests under way are answered, at most for timeouts.stop."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Middleware
 
+    from proxy.control.callers import Callers
     from proxy.control.problems import Handler
     from proxy.control.supervisor import Supervisor
 
@@ -42,10 +43,20 @@ class Route:
 class AdminApi:
     """`token` None: the address alone decides who may call. `make` gives the aiohttp application."""
 
-    def __init__(self, supervisor: Supervisor, token: str | None, *, by_address: bool) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        token: str | None,
+        *,
+        by_address: bool,
+        callers: Callers,
+        upgrade: Callable[[], Awaitable[None]],
+    ) -> None:
         self._supervisor = supervisor
         self._token = token
         self._by_address = by_address
+        self._callers = callers
+        self._upgrade_program = upgrade
 
     def make(self) -> web.Application:
         app = web.Application(middlewares=[problems, self._guard()], client_max_size=MAX_BODY)
@@ -177,6 +188,17 @@ class AdminApi:
                 self._reload,
             ),
             Route(
+                op(
+                    "POST",
+                    "/v1/upgrade",
+                    "Goes on with new code, and replaces the workers; answers when the new ones serve.",
+                    None,
+                    wire.Done,
+                    (409, 422, 503),
+                ),
+                self._upgrade,
+            ),
+            Route(
                 op("GET", "/v1/events", "Server-sent events.", None, wire.Event, (), "text/event-stream"), self._events
             ),
             Route(op("GET", "/metrics", "Prometheus.", None, None, (), "text/plain"), self._metrics),
@@ -188,7 +210,8 @@ class AdminApi:
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             if request.path not in _OPEN:
                 self._check(request)
-            return await handler(request)
+            with self._callers.calling(request):
+                return await handler(request)
 
         return guard
 
@@ -252,6 +275,10 @@ class AdminApi:
 
     async def _reload(self, _request: web.Request) -> web.StreamResponse:
         return _json(wire.Done(message=await self._supervisor.reload()))
+
+    async def _upgrade(self, _request: web.Request) -> web.StreamResponse:
+        await self._upgrade_program()
+        raise AdminError(503, "the upgrade has not begun")
 
     async def _metrics(self, _request: web.Request) -> web.StreamResponse:
         totals = await self._supervisor.collect()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from proxy.control.admission import AdmissionControl
+from proxy.control.handover import AppPart
 from proxy.control.prober import Prober
 from proxy.control.state import AppRecord, SlotRecord, TrialRecord, WeightsRecord
 from proxy.control.switching import Switching
@@ -72,6 +73,7 @@ class AppControl:
         self._tell_all = tell_all
         self._switched = switched
         self._note = note
+        self.resumed: asyncio.Task[SwitchReport] | None = None
         self._updating = asyncio.Lock()
         self._slot_failures: dict[str, str] = {}
         self._watch()
@@ -131,7 +133,9 @@ class AppControl:
             )
             return record.model_copy(update={"trial": trial})
 
-        report = await self._switch(request.to, hold=request.hold, drain=request.drain, also=also)
+        return self._with_trial(await self._switch(request.to, hold=request.hold, drain=request.drain, also=also))
+
+    def _with_trial(self, report: SwitchReport) -> SwitchReport:
         trial = self.trial.record
         if trial is None or trial.epoch != report.epoch:
             return report
@@ -193,15 +197,48 @@ class AppControl:
             self._note("switch", f"{old} stays active: {error}")
             raise
         if report.from_slot != report.to:
-            self.switches += 1
-            self._count_hold(report.hold_ms)
-            left = f"{len(report.cut)} exchanges cut" if report.cut else "exchanges left"
-            self._note(
-                "drain",
-                f"{old} {'is drained' if report.drained else f'is not drained: {left}'} "
-                f"after {report.drain_ms:.0f} ms; the hold was {report.hold_ms:.1f} ms, {report.held} requests waited",
-            )
+            self._account(report)
         return report
+
+    def _account(self, report: SwitchReport) -> None:
+        self.switches += 1
+        self._count_hold(report.hold_ms)
+        left = f"{len(report.cut)} exchanges cut" if report.cut else "exchanges left"
+        self._note(
+            "drain",
+            f"{report.from_slot} {'is drained' if report.drained else f'is not drained: {left}'} "
+            f"after {report.drain_ms:.0f} ms; the hold was {report.hold_ms:.1f} ms, {report.held} requests waited",
+        )
+
+    def hand_over(self) -> AppPart:
+        """Only while the machine is not `switching`."""
+        return AppPart(
+            since=self.since,
+            release=self.release,
+            switches=self.switches,
+            refused=self.refused,
+            hold_hist=self.hold_hist,
+            hold_sum_ms=self.hold_sum_ms,
+            trials=self.trial.outcomes,
+            health=self.prober.hand_over(),
+            machine=self.machine.snapshot(),
+        )
+
+    def take_over(self, part: AppPart) -> None:
+        """Goes on as another did. `resumed` gives the report of the switch whose drain is still under way."""
+        self.since, self.release = part.since, part.release
+        self.switches, self.refused = part.switches, part.refused
+        self.hold_hist, self.hold_sum_ms = part.hold_hist, part.hold_sum_ms
+        self.trial.outcomes = dict(part.trials)
+        self.prober.take_over(part.health)
+        answer = self.switching.resume(part.machine)
+        if answer is not None:
+            self.resumed = asyncio.create_task(self._end_resumed(answer))
+
+    async def _end_resumed(self, answer: asyncio.Future[SwitchReport]) -> SwitchReport:
+        report = await answer
+        self._account(report)
+        return self._with_trial(report)
 
     async def update_slot(self, name: str, update: SlotUpdate, applied: Callable[[], Awaitable[object]]) -> None:
         """Makes the change durable, then tells the workers. `applied` returns when they have done it.
@@ -266,6 +303,8 @@ class AppControl:
         await self.trial.close()
         await self.admission.close()
         self.switching.close()
+        if self.resumed is not None:
+            await asyncio.gather(self.resumed, return_exceptions=True)
         await self.prober.close()
 
     def __repr__(self) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any, Final
 
+from proxy.control.handover import CountersPart
 from proxy.core.stats import merge, quantile_ms
 
-_GAUGES: Final = frozenset({"connections", "rss", "held", "in_flight", "tunnels", "backends"})
+_GAUGES: Final = frozenset({"connections", "rss", "tasks", "held", "in_flight", "tunnels", "backends"})
 NO_SLOT: Final[dict[str, Any]] = {
     "requests": 0,
     "status": [0] * 5,
@@ -50,6 +51,12 @@ class Counters:
         for snapshot in self._live.values():
             merge(total, snapshot)
         return total
+
+    def hand_over(self) -> CountersPart:
+        return CountersPart(live=self._live, gone=self._gone, at_switch=self._at_switch)
+
+    def take_over(self, part: CountersPart) -> None:
+        self._live, self._gone, self._at_switch = dict(part.live), dict(part.gone), dict(part.at_switch)
 
     def mark_switch(self, app: str) -> None:
         """From now on `p99_ms` of the app's slots counts anew."""

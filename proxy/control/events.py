@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from proxy.control.handover import EventsPart
 from proxy.wire import Event
 
 if TYPE_CHECKING:
@@ -69,6 +70,13 @@ class EventBus:
         self._log(event)
         for subscription in list(self._subscriptions):
             subscription.offer(self._number, event)
+
+    def hand_over(self) -> EventsPart:
+        return EventsPart(number=self._number, past=list(self._past))
+
+    def take_over(self, part: EventsPart) -> None:
+        self._number = part.number
+        self._past.extend(part.past)
 
     def subscribe(self, after: int | None = None) -> Subscription:
         """`after`: the number of the last event that the listener has; None: only what is new."""

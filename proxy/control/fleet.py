@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
+from proxy.control.handover import FleetPart
 from proxy.control.worker_process import COMMAND, WorkerError, WorkerProcess
 from proxy.core import orders
 
@@ -91,6 +92,40 @@ class Fleet:
         for worker in old:
             worker.stop(worker.settings.timeouts.stop)
 
+    def unsettled(self) -> str | None:
+        """Why the workers can't be handed over now; None: they can."""
+        for worker in self.workers.values():
+            if worker.state not in ("ready", "draining"):
+                return f"worker {worker.number} is {worker.state}"
+            if worker.unsent:
+                return f"worker {worker.number} has not taken its orders"
+        return None
+
+    def hand_over(self, settings: list[Settings]) -> FleetPart:
+        """`settings`: what the workers' indexes refer to. Only while not `unsettled`."""
+        return FleetPart(
+            workers=[worker.hand_over(settings.index(worker.settings)) for worker in self.workers.values()],
+            current={position: worker.number for position, worker in self.current.items()},
+            numbers=self._numbers,
+            deaths=self.deaths,
+        )
+
+    async def take_over(self, part: FleetPart, settings: list[Settings], listeners: Listeners) -> None:
+        """Goes on with a former supervisor's workers. One that it was still to replace is replaced here."""
+        self._numbers, self.deaths, self._listeners = part.numbers, part.deaths, listeners
+        now = self._clock()
+        for each in part.workers:
+            worker = WorkerProcess(each.number, each.position, settings[each.settings], self, each.started)
+            self.workers[each.number] = worker
+        for position, number in part.current.items():
+            dead = WorkerProcess(number, position, settings[0], self, now)
+            self.current[position] = self.workers.get(number, dead)
+        for each in part.workers:
+            await self.workers[each.number].take_over(each)
+        for worker in list(self.current.values()):
+            if worker.number not in self.workers:
+                self._succeed(worker)
+
     async def stop(self, grace: float) -> None:
         """Returns when all workers have ended; those that are late are killed."""
         self._stopping = True
@@ -119,12 +154,14 @@ class Fleet:
         return bool(self.current) and all(worker.state == "ready" for worker in self.current.values())
 
     async def _spawn(self, position: int, settings: Settings, listeners: Listeners) -> WorkerProcess:
+        if self._stopping:
+            raise WorkerError("the proxy stops")
         self._numbers += 1
         worker = WorkerProcess(self._numbers, position, settings, self, self._clock())
         self.workers[worker.number] = worker
         try:
             await worker.start(listeners.at(position), self._command)
-        except OSError:
+        except BaseException:
             del self.workers[worker.number]
             raise
         worker.send(self._owner.start_order(worker))

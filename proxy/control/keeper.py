@@ -20,6 +20,11 @@ class StateKeeper:
         self.state = state
         self._lock = asyncio.Lock()
 
+    @property
+    def writing(self) -> bool:
+        """Whether a change is under way."""
+        return self._lock.locked()
+
     async def change_app(self, name: str, change: Callable[[AppRecord], AppRecord]) -> AppRecord:
         """The app's new record, when it is durable. Raises StateError; then the old one still counts."""
         state = await self.change(lambda state: state.with_app(name, change(state.apps[name])))

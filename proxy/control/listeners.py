@@ -11,14 +11,14 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from proxy.address import Endpoint
+from proxy.control.handover import AddressPart, ListenersPart
 from proxy.control.port_holder import port_holder
 from proxy.errors import ConfigurationError, RefusedError
 from proxy.net.syn_filter import drop_new_connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from proxy.address import Endpoint
 
 BACKLOG: Final = 4096
 
@@ -63,6 +63,30 @@ class Listeners:
                 each.close()
             raise
         return cls(sockets, positions, given)
+
+    def hand_over(self) -> ListenersPart:
+        return ListenersPart(
+            addresses=[
+                AddressPart(
+                    host=endpoint.host,
+                    port=endpoint.port,
+                    sockets=[each.fileno() for each in of_endpoint],
+                    given=endpoint in self.given,
+                )
+                for endpoint, of_endpoint in self.sockets.items()
+            ],
+            positions=self.positions,
+        )
+
+    @classmethod
+    def taken_over(cls, part: ListenersPart) -> Listeners:
+        """Takes the descriptors as its own."""
+        sockets = {
+            Endpoint(address.host, address.port): [socket.socket(fileno=each) for each in address.sockets]
+            for address in part.addresses
+        }
+        given = (Endpoint(address.host, address.port) for address in part.addresses if address.given)
+        return cls(sockets, part.positions, given)
 
     def at(self, position: int) -> list[socket.socket]:
         """Each socket has a worker, and each worker a socket of each address: too few are shared."""

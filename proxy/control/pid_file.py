@@ -43,6 +43,16 @@ class PidFile:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return cls(descriptor, path)
 
+    @classmethod
+    def taken_over(cls, state_dir: str, descriptor: int) -> PidFile:
+        """The lock that this very process had before an upgrade."""
+        return cls(descriptor, Path(state_dir) / FILE)
+
+    @property
+    def descriptor(self) -> int:
+        """The lock lasts as long as this is open in any process."""
+        return self._descriptor
+
     def close(self) -> None:
         """Frees the lock. The file stays, so that two starters always lock the same one."""
         os.ftruncate(self._descriptor, 0)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from proxy.address import parse_backend
+from proxy.control.handover import HealthPart
 from proxy.core.health import BackendHealth
 from proxy.net.health import probe
 
@@ -37,6 +38,19 @@ class Prober:
             if settings is not None and key not in self._health:
                 self._health[key] = BackendHealth(settings.rise, settings.fall, self._clock())
                 self._tasks[key] = asyncio.create_task(self._watch(key, settings))
+
+    def hand_over(self) -> list[HealthPart]:
+        return [
+            HealthPart(slot=slot, address=address, up=health.up, since=health.since, last_error=health.last_error)
+            for (slot, address), health in self._health.items()
+        ]
+
+    def take_over(self, parts: list[HealthPart]) -> None:
+        """What was known of the backends that are watched."""
+        for part in parts:
+            health = self._health.get((part.slot, part.address))
+            if health is not None:
+                health.up, health.since, health.last_error = part.up, part.since, part.last_error
 
     def health(self, slot: str, address: str) -> BackendHealth | None:
         """None when the backend is not probed."""

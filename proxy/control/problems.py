@@ -36,16 +36,21 @@ def _status_of(error: OperatorError) -> int:
             return 500
 
 
+def of_error(error: AdminError | OperatorError) -> web.Response:
+    """A whole answer."""
+    if isinstance(error, AdminError):
+        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+        return problem(error.status, str(error), headers)
+    return problem(_status_of(error), f"{error}; {error.advice}" if error.advice else str(error))
+
+
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turns what a handler raises into a problem document."""
     try:
         return await handler(request)
-    except AdminError as error:
-        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
-        return problem(error.status, str(error), headers)
-    except OperatorError as error:
-        return problem(_status_of(error), f"{error}; {error.advice}" if error.advice else str(error))
+    except (AdminError, OperatorError) as error:
+        return of_error(error)
     except web.HTTPRequestEntityTooLarge as error:
         return problem(413, error.text or "")
     except web.HTTPMethodNotAllowed as error:

@@ -1,14 +1,12 @@
-"""`proxy run`: puts the parts together, and obeys the signals of whoever started it."""
+"""`proxy run`: puts the parts together, at a start and after an upgrade."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import socket
-import stat
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,19 +15,25 @@ from aiohttp import web
 
 from proxy.address import Endpoint, UnixEndpoint
 from proxy.config_file import load
-from proxy.control import orphans
+from proxy.control import orphans, signals
+from proxy.control.activation import given_sockets
 from proxy.control.admin import AdminApi
 from proxy.control.admin_access import load_token
+from proxy.control.admin_socket import open_admin_socket, taken_over_admin_socket
+from proxy.control.callers import Callers
 from proxy.control.events import EventBus
+from proxy.control.handover import Handover, receive, running_settings
 from proxy.control.keeper import StateKeeper
-from proxy.control.listeners import cannot_listen
+from proxy.control.notify import Notifier
 from proxy.control.pid_file import PidFile
 from proxy.control.state import StateStore
+from proxy.control.successor import Successor
 from proxy.control.supervisor import Supervisor
+from proxy.control.upgrade import Upgrade
 from proxy.control.worker_process import COMMAND
-from proxy.errors import AdminError, OperatorError, RefusedError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
 
     from proxy.control.state import State
@@ -39,18 +43,43 @@ if TYPE_CHECKING:
 _SHUTDOWN_SECONDS: Final = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What the process has before its loop runs, and hands on in an upgrade. `given`: by a service manager."""
+
+    config: str
+    settings: Settings
+    store: StateStore
+    state: State
+    token: str | None
+    lock: PidFile
+    admin: socket.socket
+    notifier: Notifier
+    given: list[socket.socket]
+    command: Sequence[str]
+    handed: Handover | None
+
+
 def run(config: str, command: Sequence[str] = COMMAND) -> int:
     """Serves until it is told to stop; returns the exit code. Raises OperatorError when it can't start."""
-    settings = load(config)
-    lock = PidFile.acquire(settings.state_dir)
+    notifier = Notifier.from_environment(os.environ)
+    handed = receive(os.environ)
+    given = given_sockets(os.environ, os.getpid())
+    if handed is None:
+        settings = load(config)
+        lock = PidFile.acquire(settings.state_dir)
+    else:
+        settings = running_settings(handed.supervisor)[0]
+        lock = PidFile.taken_over(settings.state_dir, handed.lock)
     try:
         token = load_token(settings.admin.token_file) if settings.admin.token_file else None
         store = StateStore(settings.state_dir)
         state = store.load()
         endpoint = settings.admin.endpoint
-        admin = open_admin_socket(endpoint)
+        admin = open_admin_socket(endpoint) if handed is None else taken_over_admin_socket(handed.admin)
+        ground = _Ground(config, settings, store, state, token, lock, admin, notifier, given, command, handed)
         try:
-            return uvloop.run(_serve(config, settings, store, state, token, admin, command))
+            return uvloop.run(_serve(ground))
         finally:
             admin.close()
             if isinstance(endpoint, UnixEndpoint):
@@ -59,49 +88,86 @@ def run(config: str, command: Sequence[str] = COMMAND) -> int:
         lock.close()
 
 
-async def _serve(
-    config: str,
-    settings: Settings,
-    store: StateStore,
-    state: State,
-    token: str | None,
-    admin: socket.socket,
-    command: Sequence[str],
-) -> int:
+async def _serve(ground: _Ground) -> int:
+    asyncio.get_running_loop().set_default_executor(signals.deaf_executor())
     bus = EventBus(time.time, _log)
-    supervisor = Supervisor(config, settings, StateKeeper(store, state), bus, clock=time.time, command=command)
-    signals = _Signals(supervisor)
-    by_address = isinstance(settings.admin.endpoint, Endpoint)
-    runner = web.AppRunner(
-        AdminApi(supervisor, token, by_address=by_address).make(),
-        access_log=None,
-        shutdown_timeout=_SHUTDOWN_SECONDS,
-        handle_signals=False,
+    supervisor = Supervisor(
+        ground.config,
+        ground.settings,
+        StateKeeper(ground.store, ground.state),
+        bus,
+        clock=time.time,
+        command=ground.command,
+        notifier=ground.notifier,
+        given=ground.given,
     )
+    told = signals.Signals(supervisor)
+    runner = _admin_runner(ground, supervisor, told)
     await runner.setup()
-    await web.SockSite(runner, admin).start()
-    left = orphans.recorded(settings.state_dir)
+    site = web.SockSite(runner, ground.admin.dup())
+    # If an upgrade fails here, the workers are left as they are: they serve on without a supervisor.
+    leave_workers = ground.handed is not None
+    if ground.handed is not None:
+        await supervisor.take_over(ground.handed.supervisor)
+    await site.start()
     try:
-        starting = asyncio.create_task(supervisor.start())
-        stopping = asyncio.create_task(signals.stop.wait())
-        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            await starting
-            bus.publish("worker", f"the admin API is at {settings.admin.listen}")
-            if left:
-                bus.publish("worker", f"workers of a supervisor that is gone may leave: {left}")
-                orphans.dismiss(left)
-            recording = asyncio.create_task(_record_workers(supervisor))
-            await stopping
-            recording.cancel()
+        starting = asyncio.create_task(_start(ground, supervisor))
+        await _until_stopped(ground, supervisor, told, starting)
+        leave_workers = False
+        ground.notifier.stopping()
         bus.publish("worker", "stopping")
         await supervisor.stop(supervisor.settings.timeouts.stop)
-        orphans.record(settings.state_dir, ())
+        orphans.record(ground.settings.state_dir, ())
         await asyncio.gather(starting, return_exceptions=True)
     finally:
-        supervisor.fleet.kill_all()
+        if not leave_workers:
+            supervisor.fleet.kill_all()
         await runner.cleanup()
     return 0
+
+
+async def _start(ground: _Ground, supervisor: Supervisor) -> None:
+    """Starts the workers, or ends an upgrade."""
+    if ground.handed is None:
+        await supervisor.start()
+    else:
+        await Successor(supervisor, ground.handed.callers).run()
+
+
+def _admin_runner(ground: _Ground, supervisor: Supervisor, told: signals.Signals) -> web.AppRunner:
+    callers = Callers()
+    upgrade = Upgrade(
+        supervisor,
+        callers,
+        lock=ground.lock.descriptor,
+        admin=ground.admin.fileno(),
+        notify_address=ground.notifier.address,
+        told_to_stop=told.stop.is_set,
+    )
+    by_address = isinstance(ground.settings.admin.endpoint, Endpoint)
+    api = AdminApi(supervisor, ground.token, by_address=by_address, callers=callers, upgrade=upgrade.begin)
+    return web.AppRunner(api.make(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, handle_signals=False)
+
+
+async def _until_stopped(
+    ground: _Ground, supervisor: Supervisor, told: signals.Signals, starting: asyncio.Task[None]
+) -> None:
+    """Returns when the proxy is to stop, even while it is still `starting`."""
+    state_dir = ground.settings.state_dir
+    known = {worker.pid for worker in supervisor.fleet.workers.values()}
+    left = [pid for pid in orphans.recorded(state_dir) if pid not in known]
+    stopping = asyncio.create_task(told.stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        await starting
+        supervisor.bus.publish("worker", f"the admin API is at {ground.settings.admin.listen}")
+        ground.notifier.ready(supervisor.serving())
+        if left:
+            supervisor.bus.publish("worker", f"workers of a supervisor that is gone may leave: {left}")
+            orphans.dismiss(left)
+        recording = asyncio.create_task(_record_workers(supervisor))
+        await stopping
+        recording.cancel()
 
 
 async def _record_workers(supervisor: Supervisor) -> None:
@@ -109,95 +175,6 @@ async def _record_workers(supervisor: Supervisor) -> None:
         pids = [worker.pid for worker in supervisor.fleet.workers.values()]
         orphans.record(supervisor.settings.state_dir, pids)
         await supervisor.fleet.changed()
-
-
-class _Signals:
-    """SIGTERM, SIGINT: stop gracefully; the second one: at once. SIGHUP: reload."""
-
-    def __init__(self, supervisor: Supervisor) -> None:
-        self.stop = asyncio.Event()
-        self._supervisor = supervisor
-        self._reload: asyncio.Task[None] | None = None
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._on_stop)
-        loop.add_signal_handler(signal.SIGINT, self._on_stop)
-        loop.add_signal_handler(signal.SIGHUP, self._on_reload)
-
-    def _on_stop(self) -> None:
-        if self.stop.is_set():
-            self._supervisor.fleet.kill_all()
-        self.stop.set()
-
-    def _on_reload(self) -> None:
-        if self._reload is None or self._reload.done():
-            self._reload = asyncio.create_task(self._try_reload())
-
-    async def _try_reload(self) -> None:
-        try:
-            await self._supervisor.reload()
-        except AdminError as error:
-            self._supervisor.bus.publish("reload", f"not reloaded: {error}")
-        except OperatorError:
-            pass  # The supervisor has published it.
-
-    def __repr__(self) -> str:
-        return f"<_Signals stop={self.stop.is_set()}>"
-
-
-def open_admin_socket(endpoint: Endpoint | UnixEndpoint) -> socket.socket:
-    """Raises RefusedError when it is taken, ConfigurationError when it can't be had."""
-    if isinstance(endpoint, UnixEndpoint):
-        return _open_unix(endpoint.path)
-    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
-    opened = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind((endpoint.host, endpoint.port))
-        opened.listen(128)
-    except OSError as error:
-        opened.close()
-        raise cannot_listen(endpoint, error, "admin.listen") from error
-    return opened
-
-
-def _open_unix(path: str) -> socket.socket:
-    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        _remove_stale(path)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        # The mode is that of the umask at bind; a chmod afterwards would leave a moment for others.
-        umask = os.umask(0o177)
-        try:
-            opened.bind(path)
-        finally:
-            os.umask(umask)
-        opened.listen(128)
-    except OSError as error:
-        opened.close()
-        raise RefusedError(
-            f"can't listen on unix:{path}: {error.strerror}", "set admin.listen to another path"
-        ) from error
-    except BaseException:
-        opened.close()
-        raise
-    return opened
-
-
-def _remove_stale(path: str) -> None:
-    """Removes a socket that nobody listens on any more; anything else that is there is an error."""
-    try:
-        mode = Path(path).stat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise RefusedError(f"{path} is there and is no socket", "set admin.listen to another path")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        try:
-            asking.connect(path)
-        except ConnectionRefusedError:
-            Path(path).unlink(missing_ok=True)
-            return
-    raise RefusedError(f"another process listens on {path}", "stop it, or set admin.listen to another path")
 
 
 def _log(event: Event) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.config_file import load
+from proxy.control.activation import by_endpoint
 from proxy.control.affinity import slot_cookies
 from proxy.control.app_control import AppControl
 from proxy.control.counters import Counters, slot_of
 from proxy.control.fleet import Fleet
+from proxy.control.handover import SupervisorPart, running_settings
 from proxy.control.listeners import Listeners
+from proxy.control.notify import Notifier
 from proxy.control.questions import Questions
 from proxy.control.state import for_settings
 from proxy.control.status import app_status, status
@@ -24,7 +28,8 @@ from proxy.errors import AdminError, ConfigurationError, OperatorError, RefusedE
 from proxy.wire import Inflight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    import socket
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from proxy.control.events import EventBus
     from proxy.control.keeper import StateKeeper
@@ -52,7 +57,10 @@ _RESTART_KEYS: Final = ("admin", "state_dir")
 
 
 class Supervisor:
-    """Made inside a running loop. `clock`: Unix time. `command` starts a worker."""
+    """Made inside a running loop. `clock`: Unix time. `command` starts a worker.
+
+    `notifier` tells the service manager; `given` are the listening sockets that it has opened.
+    """
 
     def __init__(
         self,
@@ -63,6 +71,8 @@ class Supervisor:
         *,
         clock: Callable[[], float],
         command: Sequence[str] = COMMAND,
+        notifier: Notifier | None = None,
+        given: Sequence[socket.socket] = (),
     ) -> None:
         self.config = config
         self.settings = settings
@@ -71,13 +81,16 @@ class Supervisor:
         self.started = clock()
         self.stopping = False
         self.reloads = 0
+        self.upgrades = 0
         self.counters = Counters()
         self.fleet = Fleet(self, clock, command)
         self.apps: dict[str, AppControl] = {}
         self._keeper = keeper
+        self._notifier = notifier or Notifier("")
+        self._given = given
         self._listeners = Listeners({}, 0)
         self._questions = Questions()
-        self._reloading = asyncio.Lock()
+        self.changes: str | None = None
         self._counting: asyncio.Task[None] | None = None
 
     # --- life --------------------------------------------------------------------------------------------------
@@ -86,7 +99,8 @@ class Supervisor:
         """Opens the listeners and starts the workers. Raises OperatorError; then nothing is left running."""
         count = worker_count(self.settings)
         await self._keeper.change(lambda state: for_settings(state, self.settings, str(self._keeper.store.path)))
-        self._listeners = Listeners.open(self.settings.endpoints, count)
+        given = by_endpoint(self._given, self.settings.endpoints)
+        self._listeners = Listeners.open(self.settings.endpoints, count, Listeners(given, count, given))
         self.set_apps(self.settings)
         try:
             await self.fleet.launch(self.settings, self._listeners, count, commit=lambda: None)
@@ -94,7 +108,7 @@ class Supervisor:
             await self.stop(0.0)
             raise RefusedError(f"the workers did not start: {error}") from error
         self._counting = asyncio.create_task(self._count())
-        self.bus.publish("worker", f"{count} workers serve {', '.join(self.settings.listen)}")
+        self.bus.publish("worker", self.serving())
 
     async def stop(self, grace: float) -> None:
         """Lets the workers end what they have, for at most `grace` seconds; returns when all is gone."""
@@ -109,25 +123,90 @@ class Supervisor:
             await app.close()
         self.bus.close()
 
+    def serving(self) -> str:
+        """One sentence for people."""
+        return f"{len(self.fleet.current)} workers serve {', '.join(self.settings.listen)}"
+
+    def switch_awaited_by(self, caller: asyncio.Task[object]) -> str | None:
+        """The app whose switch has been made, and whose report the caller waits for."""
+        return next((name for name, app in self.apps.items() if app.switching.waits(caller)), None)
+
+    def unsettled(self) -> str | None:
+        """Why all this can't be handed over to a successor now; None: it can."""
+        if self.stopping:
+            return "the proxy stops"
+        if self._keeper.writing:
+            return "the state is being written"
+        for app in self.apps.values():
+            if app.machine.switching:
+                return f"app {app.name} is being switched"
+        return self.fleet.unsettled()
+
+    def hand_over(self) -> SupervisorPart:
+        """Only while not `unsettled`."""
+        settings = [self.settings]
+        for worker in self.fleet.workers.values():
+            if worker.settings not in settings:
+                settings.append(worker.settings)
+        return SupervisorPart(
+            config=self.config,
+            settings=[each.model_dump_json() for each in settings],
+            started=self.started,
+            reloads=self.reloads,
+            upgrades=self.upgrades,
+            listeners=self._listeners.hand_over(),
+            fleet=self.fleet.hand_over(settings),
+            counters=self.counters.hand_over(),
+            events=self.bus.hand_over(),
+            apps={name: app.hand_over() for name, app in self.apps.items()},
+        )
+
+    async def take_over(self, part: SupervisorPart) -> None:
+        """Instead of `start`: goes on with the listeners and workers of a supervisor that this one was made from."""
+        settings = [self.settings, *running_settings(part)[1:]]
+        self.started, self.reloads, self.upgrades = part.started, part.reloads, part.upgrades
+        self.bus.take_over(part.events)
+        self.counters.take_over(part.counters)
+        self._listeners = Listeners.taken_over(part.listeners)
+        self.set_apps(self.settings)
+        for name, app in self.apps.items():
+            app.take_over(part.apps[name])
+        await self.fleet.take_over(part.fleet, settings, self._listeners)
+        self._counting = asyncio.create_task(self._count())
+
+    @asynccontextmanager
+    async def changing(self, what: str) -> AsyncIterator[None]:
+        """No reload or upgrade begins meanwhile. Raises AdminError 409 when one is under way, 503 at a stop."""
+        if self.changes is not None:
+            raise AdminError(409, f"{self.changes} is under way")
+        if self.stopping:
+            raise AdminError(503, "the proxy stops")
+        self.changes = what
+        try:
+            yield
+        finally:
+            self.changes = None
+
     async def reload(self) -> str:
         """Reads the configuration again and replaces all workers. Returns what was done.
 
         Raises OperatorError when the configuration is wrong or a worker does not come up with it; AdminError 409
         or 503 when this is not the time. Then nothing has changed.
         """
-        if self._reloading.locked():
-            raise AdminError(409, "a reload is under way")
-        async with self._reloading:
+        async with self.changing("a reload"):
             self._check_calm()
+            self._notifier.reloading(f"Reloading {self.config}")
             try:
                 settings = await asyncio.to_thread(load, self.config)
-                _check_unchanged(self.settings, settings)
+                check_unchanged(self.settings, settings)
                 await self._launch(settings)
             except (OperatorError, WorkerError) as error:
                 self.bus.publish("reload", f"not reloaded: {error}")
                 if isinstance(error, WorkerError):
                     raise RefusedError(f"the new workers did not start: {error}", "nothing has changed") from error
                 raise
+            finally:
+                self._notifier.ready(self.serving())
             self.reloads += 1
             message = (
                 f"reloaded {self.config}; {len(self.fleet.current)} new workers serve {', '.join(settings.listen)}"
@@ -136,8 +215,6 @@ class Supervisor:
             return message
 
     def _check_calm(self) -> None:
-        if self.stopping:
-            raise AdminError(503, "the proxy stops")
         for app in self.apps.values():
             if app.machine.switching:
                 raise AdminError(409, f"app {app.name} is being switched")
@@ -391,7 +468,8 @@ def worker_count(settings: Settings) -> int:
     return settings.workers or len(os.sched_getaffinity(0))
 
 
-def _check_unchanged(old: Settings, new: Settings) -> None:
+def check_unchanged(old: Settings, new: Settings) -> None:
+    """Raises ConfigurationError when a running proxy can't take the new settings over."""
     for key in _RESTART_KEYS:
         if getattr(old, key) != getattr(new, key):
             raise ConfigurationError(

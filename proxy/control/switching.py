@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proxy.core import orders
-from proxy.core.switchover import Action, Persist, Refused, Replace, Reported, Send, SwitchBusyError, Switchover
+from proxy.core.switchover import (
+    Action,
+    Persist,
+    Refused,
+    Replace,
+    Reported,
+    Send,
+    Snapshot,
+    SwitchBusyError,
+    Switchover,
+)
 from proxy.errors import AdminError, StateError
 
 if TYPE_CHECKING:
@@ -40,6 +50,7 @@ class Switching:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._answers: dict[int, asyncio.Future[SwitchReport]] = {}
+        self._callers: dict[asyncio.Task[Any], int] = {}
         self._also: dict[int, Change] = {}
         self._decided = asyncio.Event()
         self._decided.set()
@@ -67,7 +78,27 @@ class Switching:
         self._answers[number] = answer
         self._also[number] = also
         self._do(actions)
-        return await asyncio.shield(answer)
+        caller = asyncio.current_task()
+        assert caller is not None
+        self._callers[caller] = number
+        try:
+            return await asyncio.shield(answer)
+        finally:
+            del self._callers[caller]
+
+    def waits(self, caller: asyncio.Task[Any]) -> bool:
+        """Whether it waits for the report of the attempt that is under way."""
+        return self._callers.get(caller) in self._answers
+
+    def resume(self, snapshot: Snapshot) -> asyncio.Future[SwitchReport] | None:
+        """Goes on as another did; the report that is still to come, if any."""
+        number = self.machine.resume(snapshot)
+        if number is None:
+            return None
+        answer = self._answers[number] = self._loop.create_future()
+        self._also[number] = _nothing
+        self._set_timer()
+        return answer
 
     async def decided(self) -> None:
         """Returns when a worker may join."""

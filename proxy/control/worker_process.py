@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
+from proxy.control.handover import WorkerPart
 from proxy.core import orders
 from proxy.net.channel import Channel
 
@@ -52,6 +53,7 @@ class WorkerProcess:
         self.state: WorkerState = "starting"
         self.pid = 0
         self.exit_code: int | None = None
+        self.stop_by: float | None = None
         self.kill_reason = ""
         self._failure = ""
         self.prepared: asyncio.Future[None] = loop.create_future()
@@ -76,6 +78,42 @@ class WorkerProcess:
         self._linked = True
         self._channel = await Channel.open(ours, self._message, self._link_closed)
 
+    async def take_over(self, part: WorkerPart) -> None:
+        """Goes on with a process that a former supervisor has started as a child of this very process."""
+        self.pid = part.pid
+        self._watch()
+        self._linked = True
+        self.state = "ready"
+        _succeed(self.prepared)
+        _succeed(self.ready)
+        if part.stop_by is not None:
+            self._draining(max(0.0, part.stop_by - self._loop.time()))
+        if part.link < 0:
+            self._link_closed(None)
+            return
+        link = socket.socket(fileno=part.link)
+        self._channel = await Channel.open(link, self._message, self._link_closed, part.received)
+
+    def hand_over(self, settings: int) -> WorkerPart:
+        """`settings`: which of the handover's."""
+        assert self.state in ("ready", "draining")
+        return WorkerPart(
+            number=self.number,
+            position=self.position,
+            settings=settings,
+            pid=self.pid,
+            link=self._channel.descriptor if self._channel is not None else -1,
+            received=self._channel.received if self._channel is not None else b"",
+            state="ready" if self.state == "ready" else "draining",
+            started=self.started,
+            stop_by=self.stop_by,
+        )
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of orders that it has not taken yet."""
+        return 0 if self._channel is None else self._channel.unsent
+
     def _spawn(self, link: int, listeners: list[int], command: Sequence[str]) -> None:
         arguments = ["--channel", str(link), "--listen", ",".join(str(listener) for listener in listeners)]
         # The worker runs this very code, whatever the current directory holds; and its own session keeps the
@@ -90,6 +128,9 @@ class WorkerProcess:
             env={**os.environ, "PYTHONPATH": path},
         )
         self.pid = self._process.pid
+        self._watch()
+
+    def _watch(self) -> None:
         # A pidfd and not SIGCHLD: it needs no signal handler, and can't name a later process of the same number.
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._ended)
@@ -107,6 +148,7 @@ class WorkerProcess:
 
     def _draining(self, grace: float) -> None:
         self.state = "draining"
+        self.stop_by = self._loop.time() + grace
         self._loop.call_later(grace + _LEAVE_SECONDS, self.kill, "it did not stop in time")
 
     def kill(self, reason: str) -> None:
@@ -138,7 +180,7 @@ class WorkerProcess:
 
     def _link_closed(self, error: Exception | None) -> None:
         self._linked = False
-        if self._process is None or self._pidfd < 0:
+        if self._pidfd < 0:
             self._lost()
         elif error is not None:
             self.kill(f"its link failed: {error}")
@@ -151,6 +193,8 @@ class WorkerProcess:
         self._pidfd = -1
         if self._process is not None:
             self.exit_code = self._process.wait()
+        else:
+            self.exit_code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         # The link's end is waited for, as its last events may still be unread.
         if not self._linked:
             self._lost()

@@ -35,12 +35,13 @@ class Channel(asyncio.Protocol):
         on_message: Callable[[bytes], None],
         on_closed: Callable[[Exception | None], None],
         reading: socket.socket,
+        received: bytes = b"",
     ) -> None:
         self._on_message = on_message
         self._on_closed = on_closed
         self._reading = reading  # the same socket once more, for what the transport leaves unread
         self._transport: asyncio.Transport | None = None
-        self._received = bytearray()
+        self._received = bytearray(received)
         self._error: Exception | None = None
         self._closing = False
         self._listening = True
@@ -51,10 +52,11 @@ class Channel(asyncio.Protocol):
         sock: socket.socket,
         on_message: Callable[[bytes], None],
         on_closed: Callable[[Exception | None], None],
+        received: bytes = b"",
     ) -> Channel:
-        """Takes over one socket of a connected pair."""
+        """Takes over one socket of a connected pair. `received`: what a former owner of it had read too much."""
         sock.setblocking(False)
-        channel = cls(on_message, on_closed, sock.dup())
+        channel = cls(on_message, on_closed, sock.dup(), received)
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=sock)
         except BaseException:
@@ -66,6 +68,21 @@ class Channel(asyncio.Protocol):
     def closed(self) -> bool:
         """Whether nothing can be sent any more."""
         return self._closing
+
+    @property
+    def descriptor(self) -> int:
+        """The socket's, for whoever is to own it after this; -1 when the link is closed."""
+        return -1 if self._closing else self._reading.fileno()
+
+    @property
+    def received(self) -> bytes:
+        """The beginning of a message whose end has not come yet."""
+        return bytes(self._received)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the other end has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def send(self, payload: bytes) -> None:
         """Never waits. On a closed link the message is dropped, as `on_closed` tells the end.
