@@ -52,16 +52,26 @@ class Switcher(Protocol):
 class Ours:
     """The admin API, over one connection that is kept."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, token: str = "") -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_SECONDS)
+        self._headers = {"Content-Type": "application/json"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
 
     def __repr__(self) -> str:
         return f"<Ours {self._connection.host}:{self._connection.port}>"
 
+    def active(self) -> str:
+        """The slot that new requests go to."""
+        self._connection.request("GET", "/v1/apps/shop", headers=self._headers)
+        with self._connection.getresponse() as response:
+            answer: str = json.loads(response.read())["active"]
+        return answer
+
     def switch(self, old: str, new: str) -> Switch:
         body = json.dumps({"to": new, "expect_active": old})
         called = monotonic_ns()
-        self._connection.request("POST", "/v1/apps/shop/switch", body, {"Content-Type": "application/json"})
+        self._connection.request("POST", "/v1/apps/shop/switch", body, self._headers)
         with self._connection.getresponse() as response:
             answer = json.loads(response.read())
         returned = monotonic_ns()
