@@ -1,4 +1,4 @@
-"""`scripts/bench sessions`: counters hit in parallel while the proxy switches between Tomcats that replicate sessions."""
+"""`scripts/bench sessions`: counters hit in parallel while the proxy switches between replicating Tomcats."""
 
 from __future__ import annotations
 
