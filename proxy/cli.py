@@ -101,9 +101,18 @@ def upgrade(config: str, as_json: bool) -> None:
 
     Install the new version where the running one is, then call this. The process keeps its pid, listeners and locks.
     """
+    from proxy.errors import BrokenOffError, RefusedError
     from proxy.wire import Done
 
-    done = Done.model_validate_json(call(config, "POST", "/v1/upgrade", within=180.0))
+    try:
+        done = Done.model_validate_json(call(config, "POST", "/v1/upgrade", within=180.0))
+    except RefusedError as error:
+        if isinstance(error.__cause__, ConnectionResetError):
+            raise BrokenOffError(
+                "the supervisor has ended in the upgrade; its workers serve on",
+                "its log says why; start it again with `proxy run`, as the version that works",
+            ) from error
+        raise
     click.echo(done.model_dump_json() if as_json else done.message)
 
 

@@ -48,6 +48,12 @@ class RefusedError(OperatorError):
     exit_code = 3
 
 
+class BrokenOffError(OperatorError):
+    """Begun, and nobody has said how it ended: a person has to look."""
+
+    exit_code = 4
+
+
 class AdminError(ProxyError):
     """A call of the admin API can't be done, and nothing was changed. `status` is the HTTP status of the answer."""
 

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 UPGRADE = "/v1/upgrade"
 
 
+def copied(directory: Path, backends: dict[str, Backend]) -> ProxyProcess:
+    """It runs a copy of the code, which a test may change: `python -m` looks into the current directory first."""
+    shutil.copytree(ROOT / "proxy", directory / "proxy", ignore=shutil.ignore_patterns("__pycache__"))
+    proxy = ProxyProcess(directory, backends)
+    proxy.configure()
+    return proxy
+
+
 @pytest.fixture
 async def proxy(tmp_path: Path, backends: dict[str, Backend]) -> AsyncIterator[ProxyProcess]:
-    """It runs a copy of the code, which a test may change: `python -m` looks into the current directory first."""
-    shutil.copytree(ROOT / "proxy", tmp_path / "proxy", ignore=shutil.ignore_patterns("__pycache__"))
-    proxy = ProxyProcess(tmp_path, backends)
-    proxy.configure()
+    proxy = copied(tmp_path, backends)
     try:
         yield await proxy.start()
     finally:
@@ -198,7 +203,8 @@ async def test_a_successor_that_dies_leaves_the_workers(proxy: ProxyProcess) -> 
     change(proxy, "control/successor.py", "async def run(self) -> None:", "async def run(self) -> None:\n        1 / 0")
     async with Load(proxy.port) as load:
         await load.more(20)
-        await _call_until_it_ends(proxy)
+        code, said = await proxy.command("upgrade")
+        assert (code, "its workers serve on" in said) == (4, True), said
         async with asyncio.timeout(30):
             assert await proxy.process.wait() == 1
         await load.more(50)
@@ -206,6 +212,26 @@ async def test_a_successor_that_dies_leaves_the_workers(proxy: ProxyProcess) -> 
         await proxy.start()
         await load.more(50)
     assert load.failures == []
+
+
+async def test_a_program_that_can_not_be_executed_changes_nothing(tmp_path: Path, backends: dict[str, Backend]) -> None:
+    proxy = copied(tmp_path, backends)
+    change(proxy, "control/upgrade.py", "] = os.execve,", "] = lambda *_: os.execv('nothing', ['nothing']),")
+    try:
+        before = await (await proxy.start()).status()
+        async with Load(proxy.port) as load:
+            for _ in range(2):
+                code, said = await proxy.command("upgrade")
+                assert (code, "the new code can't be executed" in said) == (3, True), said
+                assert "No such file or directory; nothing has changed" in said
+            await load.more(20)
+        assert load.failures == []
+        after = await proxy.status()
+        assert [worker.pid for worker in after.workers] == [worker.pid for worker in before.workers]
+        assert (await proxy.call("POST", "/v1/reload"))[0] == 200
+        assert (await proxy.command("stop"))[0] == 0, "signals are heard again"
+    finally:
+        await proxy.stop()
 
 
 async def test_a_worker_that_dies_meanwhile_is_replaced(proxy: ProxyProcess) -> None:
