@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from proxy.settings import AppSettings, Settings
 
 MAX_CUT_LISTED: Final = 1000
+CLOSE_INTERVAL: Final = 0.02
+CLOSE_SECONDS: Final = 3.0
+"""At a drain's deadline WebSockets are closed one after the other, with CLOSE_INTERVAL between them or less, so that
+the last one comes within CLOSE_SECONDS."""
+FRAME_SECONDS: Final = 1.0
+"""Then what is left is ended. The supervisor waits a little longer than both (proxy.core.switchover.CUT_SECONDS)."""
 CLIENT_GONE: Final = 499
 """What stands for the status of a request whose client went away before an answer, here and in the access log."""
 FORMER_FILES_SECONDS: Final = 900.0
@@ -222,14 +228,25 @@ class App:
         self._apply(self.gate.drain(order.epoch, order.slot))
 
     def cut(self, order: orders.Cut) -> None:
-        """Ends what is outstanding on the slot, and reports it one by one."""
+        """Ends what is outstanding on the slot, and reports it one by one.
+
+        WebSockets get a close frame, a few at a time, so that their clients do not come again all at once.
+        """
         if order.epoch != self.gate.epoch:
             return
         tickets = self._oldest(self.gate.slots[order.slot].outstanding)
         listed = tuple(self._inflight(ticket) for ticket in tickets[:MAX_CUT_LISTED])
         self._tell(orders.CutReport(app=self.name, epoch=order.epoch, slot=order.slot, exchanges=listed))
-        for ticket in tickets:
-            _exchange_of(ticket).cut()
+        exchanges = [_exchange_of(ticket) for ticket in tickets]
+        websockets = [exchange for exchange in exchanges if exchange.is_websocket]
+        for exchange in exchanges:
+            if not exchange.is_websocket:
+                exchange.cut()
+        if websockets:
+            pause = min(CLOSE_INTERVAL, CLOSE_SECONDS / len(websockets))
+            for number, exchange in enumerate(websockets):
+                self.loop.call_later(number * pause, exchange.close_websocket)
+            self.loop.call_later(CLOSE_SECONDS + FRAME_SECONDS, _cut_all, websockets)
 
     def health_changed(self, order: orders.HealthChanged) -> None:
         backend = self.slots[order.slot].backends.find(order.backend)
@@ -346,6 +363,12 @@ class App:
             worker=self._worker,
             tunnel=ticket.tunnel,
         )
+
+
+def _cut_all(exchanges: Iterable[Exchange]) -> None:
+    """Ends those that are still there: a frame that has begun did not end in time."""
+    for exchange in exchanges:
+        exchange.cut()
 
 
 def _exchange_of(ticket: Ticket) -> Exchange:

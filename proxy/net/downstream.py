@@ -414,6 +414,9 @@ class Downstream(asyncio.Protocol):
                 exchange.client_eof()
             self._end_backlog()
 
+    def stop_tunnel(self) -> None:
+        self._state = _DISCARD  # so that the exchange's end lets the connection linger
+
     def send_eof(self) -> None:
         if not self.transport.is_closing():
             self.transport.write_eof()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from proxy.core.gate import NotAdmittedError
 from proxy.errors import RequestError
 from proxy.http1.rewrite import request_head, with_field
+from proxy.net.tunnel import Tunnel
 from proxy.net.upstream import BackendError, BackendTimeoutError, ClosedEarlyError, ConnectError
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ MAX_REPLAY: Final = 64 * 1024
 """A request that is larger is not kept for a second attempt."""
 
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))  # RFC 9110 section 9.2.2
-
-
-_CLIENT, _BACKEND = 1, 2
 
 
 class HoldExpiredError(RequestError):
@@ -64,6 +62,10 @@ class Client(Protocol):
 
     def start_tunnel(self, head: ResponseHead, rest: bytes) -> None: ...
 
+    def stop_tunnel(self) -> None:
+        """The client has been told that the tunnel ends: what it still sends is of no use."""
+        ...
+
     def send_eof(self) -> None: ...
 
     def pause_receiving(self) -> None: ...
@@ -86,7 +88,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_backend", "_connecting", "_forwarded", "_replay", "_response_fields", "_tried", "_tunnel_ends", "_unsent",
+        "_backend", "_connecting", "_forwarded", "_replay", "_response_fields", "_tried", "_tunnel", "_unsent",
         "app", "bytes_in", "bytes_out", "client", "ended", "fields", "head", "method", "request_id", "request_sent",
         "started", "status", "ticket", "upstream",
     )  # fmt: skip
@@ -114,7 +116,7 @@ class Exchange:
         self._tried: tuple[Backend, ...] = ()
         self._unsent = b""
         self._response_fields = b""
-        self._tunnel_ends = 0
+        self._tunnel: Tunnel | None = None
         self._replay: bytes | None = None  # the body for one more attempt, where one is allowed
 
     def __repr__(self) -> str:
@@ -150,15 +152,22 @@ class Exchange:
                 self.client.pause_receiving()
 
     def tunnel_send(self, data: bytes) -> None:
+        tunnel = self._tunnel
         self.bytes_in += len(data)
-        if self.upstream is not None:
-            self.upstream.write(data)
+        if self.upstream is not None and tunnel is not None:
+            data = tunnel.from_client(data)
+            if data:
+                self.upstream.write(data)
+            if tunnel.closed:
+                self._end_tunnel()
 
     def client_eof(self) -> None:
         """The tunnel's client sends no more."""
         if self.upstream is not None:
             self.upstream.write_eof()
-        self._tunnel_side_ended(_CLIENT)
+        if self._tunnel is not None:
+            self._tunnel.client_ended = True
+            self._tunnel_side_ended(self._tunnel)
 
     def client_gone(self) -> None:
         """The client's connection has ended before the exchange."""
@@ -202,6 +211,23 @@ class Exchange:
     def cut(self) -> None:
         """The slot is to be stopped and this exchange has had its time."""
         self._fail(CutError("the application was restarted before it answered"))
+
+    @property
+    def is_websocket(self) -> bool:
+        return self._tunnel is not None and self._tunnel.is_websocket
+
+    def close_websocket(self) -> None:
+        """Both ends get a close frame with 1012, each when the frame that has begun to pass is whole; then it ends."""
+        tunnel = self._tunnel
+        if self.ended or tunnel is None or self.upstream is None:
+            return
+        to_client, to_backend = tunnel.close()
+        if to_client:
+            self.client.send_body(to_client)
+        if to_backend:
+            self.upstream.write(to_backend)
+        if tunnel.closed:
+            self._end_tunnel()
 
     def _claim(self) -> None:
         try:
@@ -311,22 +337,39 @@ class Exchange:
         self.status = 101
         if self.ticket is not None:
             self.app.gate.tunnel(self.ticket)
+        self._tunnel = Tunnel(websocket=head.upgrade.lower() == b"websocket")
+        rest = self._tunnel.from_backend(rest)
         self.client.start_tunnel(head, rest)
 
     def tunnelled(self, data: bytes) -> None:
+        tunnel = self._tunnel
+        if tunnel is None:
+            return
+        data = tunnel.from_backend(data)
         self.bytes_out += len(data)
-        self.client.send_body(data)
+        if data:
+            self.client.send_body(data)
+        if tunnel.closed:
+            self._end_tunnel()
 
     def backend_eof(self) -> None:
         self.client.send_eof()
-        self._tunnel_side_ended(_BACKEND)
+        if self._tunnel is not None:
+            self._tunnel.backend_ended = True
+            self._tunnel_side_ended(self._tunnel)
 
-    def _tunnel_side_ended(self, side: int) -> None:
+    def _tunnel_side_ended(self, tunnel: Tunnel) -> None:
         """Each direction of a tunnel ends by itself; the tunnel ends with the second."""
-        self._tunnel_ends |= side
-        if self._tunnel_ends == _CLIENT | _BACKEND and self.upstream is not None:
+        if tunnel.client_ended and tunnel.backend_ended:
+            self._end_tunnel()
+
+    def _end_tunnel(self) -> None:
+        """Both connections end when what was written is sent."""
+        if self.upstream is not None:
             self.upstream.close()
             self.upstream = None
+            if self._tunnel is not None and self._tunnel.closed:
+                self.client.stop_tunnel()
             self._end()
 
     def pause_sending(self) -> None:

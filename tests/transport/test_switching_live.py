@@ -192,9 +192,11 @@ def test_cut_ends_what_is_still_there_and_lists_it(site: Site) -> None:
     assert all(item.age_ms == pytest.approx(10_000) for item in report.exchanges)
     upload << Page(503, "the release that this request began on", end=True)
     silent << Page(503, "the release that this request began on")
-    for client in (download, events, socket):
+    for client in (download, events):
         client << b""
         client << ABORTED
+    socket << b"\x88\x02\x03\xf4"
+    socket << EOF
     assert told(site, orders.Drained) == [orders.Drained(app="shop", epoch=1, slot="production")]
     assert site.backend.open == 0
     site.temp >> OK

@@ -1,0 +1,87 @@
+"""Where a WebSocket's frames end, so that a close frame can be put between two of them (RFC 6455 section 5.2)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SERVICE_RESTART: Final = (1012).to_bytes(2, "big")
+"""The status code of a server that is restarted: the client may come again (IANA's registry of close codes)."""
+
+_LONG, _LONGER = 126, 127
+_CLOSE: Final = 8
+
+
+class FrameCounter:
+    """Counts one direction's frames without keeping their payload. It judges nothing: that is the two ends' matter.
+
+    `saw_close`: a close frame has begun, after which no frame may follow (RFC 6455 section 5.5.1).
+    """
+
+    __slots__ = ("_head", "_owed", "saw_close")
+
+    def __init__(self) -> None:
+        self.saw_close = False
+        self._head = b""
+        self._owed = 0
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether the last frame is whole and nothing of the next one has come."""
+        return not self._owed and not self._head
+
+    def feed(self, data: bytes) -> None:
+        """Bytes that pass."""
+        if not self._head and self._owed > len(data):
+            self._owed -= len(data)
+            return
+        position = 0
+        while position < len(data):
+            position = self._to_frames_end(data, position)
+
+    def feed_to_frames_end(self, data: bytes) -> int:
+        """As `feed`, but only up to the end of the frame that has begun; returns how many bytes that are."""
+        return 0 if self.between_frames else self._to_frames_end(data, 0)
+
+    def _to_frames_end(self, data: bytes, position: int) -> int:
+        if not self._owed:
+            head = self._head + data[position : position + 14 - len(self._head)]
+            size = _head_size(head)
+            if size < 0:
+                self._head = head
+                return len(data)
+            position += size - len(self._head)
+            self._head = b""
+            self._owed = _payload_size(head)
+            self.saw_close = self.saw_close or head[0] & 0x0F == _CLOSE
+        taken = min(self._owed, len(data) - position)
+        self._owed -= taken
+        return position + taken
+
+    def __repr__(self) -> str:
+        return f"<FrameCounter owed={self._owed} head={len(self._head)}>"
+
+
+def _head_size(head: bytes) -> int:
+    """The size of the frame's head; -1 while it is not whole."""
+    if len(head) < 2:
+        return -1
+    length = head[1] & 0x7F
+    size = 2 + (2 if length == _LONG else 8 if length == _LONGER else 0) + (4 if head[1] & 0x80 else 0)
+    return size if len(head) >= size else -1
+
+
+def _payload_size(head: bytes) -> int:
+    length = head[1] & 0x7F
+    if length == _LONG:
+        return int.from_bytes(head[2:4], "big")
+    if length == _LONGER:
+        return int.from_bytes(head[2:10], "big")
+    return length
+
+
+def close_frame(mask: bytes = b"") -> bytes:
+    """A close frame with the status code 1012. `mask`: four random bytes towards a server, none towards a client."""
+    if not mask:
+        return b"\x88\x02" + SERVICE_RESTART
+    payload = bytes(byte ^ key for byte, key in zip(SERVICE_RESTART, mask, strict=False))
+    return b"\x88\x82" + mask + payload

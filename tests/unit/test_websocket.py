@@ -1,0 +1,78 @@
+"""Frame ends are found for any frames in any pieces."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.http1.websocket import FrameCounter, close_frame
+
+
+def frame(opcode: int, payload: bytes, mask: bytes) -> bytes:
+    """One frame, with the shortest length that says it."""
+    bit = 0x80 if mask else 0
+    size = len(payload)
+    if size < 126:
+        head = bytes((0x80 | opcode, bit | size))
+    elif size < 65536:
+        head = bytes((0x80 | opcode, bit | 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((0x80 | opcode, bit | 127)) + size.to_bytes(8, "big")
+    return head + mask + payload
+
+
+FRAMES = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1, 2, 9, 10]),
+        st.sampled_from([0, 1, 125, 126, 127, 1000, 65535, 65536]).map(bytes),
+        st.sampled_from([b"", b"\x88\x02\x03\xf4"]),
+    ),
+    max_size=6,
+).map(lambda parts: [frame(*part) for part in parts])
+CUTS = st.lists(st.integers(0, 400_000), max_size=30)
+
+
+@given(FRAMES, CUTS)
+def test_between_frames_is_where_frames_end(frames: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(frames)
+    ends = {0}
+    for one in frames:
+        ends.add(max(ends) + len(one))
+    counter, position = FrameCounter(), 0
+    for cut in sorted({cut % (len(data) + 1) for cut in cuts} | {len(data)}):
+        counter.feed(data[position:cut])
+        position = cut
+        assert counter.between_frames == (position in ends)
+    assert not counter.saw_close
+
+
+@given(FRAMES, st.integers(0, 400_000), st.integers(1, 5000))
+def test_what_is_let_through_ends_with_the_frame_that_has_begun(frames: list[bytes], cut: int, piece: int) -> None:
+    data = b"".join(frames)
+    cut %= len(data) + 1
+    counter = FrameCounter()
+    counter.feed(data[:cut])
+    position = cut
+    while position < len(data) and not counter.between_frames:
+        position += counter.feed_to_frames_end(data[position : position + piece])
+    end = 0
+    for one in frames:
+        if end >= cut:
+            break
+        end += len(one)
+    assert position == end
+    assert counter.feed_to_frames_end(b"\x81\x00") == 0, "nothing of the next one"
+
+
+def test_a_close_frame_is_seen() -> None:
+    counter = FrameCounter()
+    counter.feed(frame(1, b"hello", b"") + close_frame()[:1])
+    assert not counter.saw_close
+    counter.feed(close_frame()[1:])
+    assert counter.saw_close
+    assert counter.between_frames
+
+
+def test_close_frames() -> None:
+    assert close_frame() == b"\x88\x02\x03\xf4"
+    assert close_frame(b"\x01\x02\x03\x04") == b"\x88\x82\x01\x02\x03\x04\x02\xf6"
