@@ -61,6 +61,9 @@ class Ours:
     def __repr__(self) -> str:
         return f"<Ours {self._connection.host}:{self._connection.port}>"
 
+    def close(self) -> None:
+        self._connection.close()
+
     def active(self) -> str:
         """The slot that new requests go to."""
         self._connection.request("GET", "/v1/apps/shop", headers=self._headers)

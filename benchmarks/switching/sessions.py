@@ -6,11 +6,10 @@ import asyncio
 import json
 import tempfile
 import time
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -19,27 +18,32 @@ import yaml
 from benchmarks import machine
 from benchmarks.command import PUBLISHED, UNPUBLISHED, report_errors
 from benchmarks.demo.site import DemoError, Site
+from benchmarks.report import table
 from benchmarks.servers import BenchError
 from benchmarks.switching.account import Spread, Switch
-from benchmarks.switching.counting import LOST, Hit, Verdict, judge
+from benchmarks.switching.alternation import alternate
+from benchmarks.switching.counting import Hit, Verdict, judge
+from benchmarks.switching.hits import PAUSE_SECONDS, Client, open_session
 from benchmarks.switching.peers import Ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WORKERS: Final = 2
-ANSWER_SECONDS: Final = 30.0
-PAUSE_SECONDS: Final = 0.02
 SLOTS: Final = ("production", "temp")
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`clients` keep-alive connections for each of the `sessions`; `switches` there and back."""
+    """`clients` keep-alive connections for each of the `sessions`; `switches` there and back.
+
+    `in_turn`: a session's clients hit one after the other, each as soon as the last was answered; else in parallel.
+    """
 
     sessions: int
     clients: int
     switches: int
+    in_turn: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,94 +59,12 @@ class Result:
     problems: tuple[str, ...]
 
 
-class Client:
-    """One keep-alive connection that adds to its session's counter without pause; GET and POST in turn."""
-
-    def __init__(self, port: int, session: int, number: int, cookie: bytes) -> None:
-        self._port = port
-        self._session = session
-        self._number = number
-        self._cookie = cookie
-        self.hits: list[Hit] = []
-
-    def __repr__(self) -> str:
-        return f"<Client {self._session}.{self._number} hits={len(self.hits)}>"
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Hits until told to stop. A connection that the proxy ends after an answer is opened anew."""
-        while not stop.is_set():
-            try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-            except OSError as error:
-                self._note(monotonic_ns(), None, f"no connection: {error}")
-                await asyncio.sleep(PAUSE_SECONDS)
-                continue
-            try:
-                while not stop.is_set() and await self._hit(reader, writer):
-                    pass
-            finally:
-                writer.close()
-                with suppress(OSError):
-                    await writer.wait_closed()
-
-    async def _hit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """One request; whether the connection can be used again."""
-        method = b"POST" if len(self.hits) % 2 else b"GET"
-        length = b"Content-Length: 0\r\n" if method == b"POST" else b""
-        sent = monotonic_ns()
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                writer.write(
-                    b"%b /counter HTTP/1.1\r\nHost: shop\r\n%bCookie: %b\r\n\r\n" % (method, length, self._cookie)
-                )
-                head, body = await read_answer(reader)
-        except (OSError, EOFError, TimeoutError, ValueError, asyncio.LimitOverrunError) as error:
-            self._note(sent, None, repr(error))
-            return False
-        if not head.startswith(b"http/1.1 200"):
-            self._note(sent, None, head.partition(b"\r\n")[0].decode())
-        elif b"\r\nset-cookie: jsessionid" in head:
-            self._note(sent, None, LOST)
-        else:
-            self._note(sent, json.loads(body)["counter"], "")
-        return b"\r\nconnection: close" not in head
-
-    def _note(self, sent: int, value: int | None, problem: str) -> None:
-        self.hits.append(Hit(self._session, self._number, sent, monotonic_ns(), value, problem))
-
-
-async def read_answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    """The head in lower case, and the body by its length. Raises EOFError, ValueError for one without a length."""
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    _, found, rest = head.partition(b"\r\ncontent-length: ")
-    if not found:
-        raise ValueError(f"an answer without a length: {head!r}")
-    return head, await reader.readexactly(int(rest.partition(b"\r\n")[0]))
-
-
-async def open_session(port: int, session: int) -> tuple[bytes, Hit]:
-    """A new session's cookie, and its first hit. Raises BenchError."""
-    sent = monotonic_ns()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        writer.write(b"GET /counter HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
-        head = await reader.readuntil(b"\r\n\r\n")
-        body = await reader.read()
-    finally:
-        writer.close()
-    for line in head.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name.lower() == b"set-cookie":
-            counter = json.loads(body)["counter"]
-            return value.strip().partition(b";")[0], Hit(session, 0, sent, monotonic_ns(), counter)
-    raise BenchError(f"the shop began no session: {head.decode(errors='replace')}")
-
-
 async def hit_while_switching(port: int, tool: Ours, shape: Shape, slots: tuple[str, ...]) -> Result:
     """Clients hit their sessions' counters while the proxy is switched there and back; the first slot is active."""
     opened = [await open_session(port, session) for session in range(shape.sessions)]
+    turns = [asyncio.Lock() if shape.in_turn else None for _ in opened]
     clients = [
-        Client(port, session, number, cookie)
+        Client(port, session, number, cookie, turn=turns[session])
         for session, (cookie, _) in enumerate(opened)
         for number in range(1, shape.clients + 1)
     ]
@@ -210,67 +132,110 @@ def admin(site: Site) -> Ours:
 
 def measure(site: Site, shape: Shape) -> Result:
     """The whole proof on a site that is up."""
-    tool = admin(site)
-    old = tool.active()
-    slots = (old, *(slot for slot in SLOTS if slot != old))
-    return asyncio.run(hit_while_switching(site.ports.public, tool, shape, slots))
+    with closing(admin(site)) as tool:
+        old = tool.active()
+        slots = (old, *(slot for slot in SLOTS if slot != old))
+        return asyncio.run(hit_while_switching(site.ports.public, tool, shape, slots))
 
 
 HEAD: Final = (
-    "Clients on keep-alive connections of their own add to their session's counter, in parallel and without pause, "
-    "GET and POST in turn, while the proxy with 2 workers is switched between two Tomcats that replicate their "
-    "sessions. A single server would answer 1, 2, 3, … each exactly once, and never a smaller value to a request "
-    "that was sent after a larger one had been answered."
+    "Clients on keep-alive connections of their own add to their session's counter without pause, GET and POST in "
+    "turn, while the proxy with 2 workers is switched between two Tomcats that replicate their sessions. A single "
+    "server would answer 1, 2, 3, … each exactly once, and never a smaller value to a request that was sent after a "
+    "larger one had been answered. *In turn*: each connection of a session asks as soon as another one was answered. "
+    "*In parallel*: all at once. Then Tomcat itself may keep an older value, as it sends the changes of requests "
+    "that end together in no certain order; *no proxy* is the same load on both Tomcats alternately, half a second "
+    "apart, with nothing in front."
 )
 
 
-def to_markdown(result: Result, shape: Shape, where: machine.Machine, made: str, commit: str) -> str:
-    verdict, took = result.verdict, result.took
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`alone`: the comparison without a proxy, and its number of alternations."""
+
+    in_turn: Result
+    parallel: Result
+    alone: Verdict
+    alternations: int
+
+    @property
+    def is_right(self) -> bool:
+        """Strictly as one server, but for what Tomcat does by itself in parallel."""
+        others = self.parallel.verdict
+        return self.in_turn.verdict.is_right and not (others.failed or others.lost or others.missing)
+
+
+def to_markdown(report: Report, shape: Shape, where: machine.Machine, made: str, commit: str) -> str:
+    rows = [
+        _row("in turn", report.in_turn.verdict, report.in_turn.switches),
+        _row("in parallel", report.parallel.verdict, report.parallel.switches),
+        _row("in parallel, no proxy", report.alone, report.alternations),
+    ]
+    head = ["", "switches", "requests", "failed", "sessions lost", "repeated", "missing", "out of order"]
     lines = [
         "# One session's counter across switches",
         "",
         f"Made {made} by `scripts/bench sessions` at commit {commit}; {where.cpu}, {where.cores} cores, Python "
-        f"{where.python}; load average {where.load} before the run.",
+        f"{where.python}; load average {where.load} before the run. {shape.sessions} sessions, {shape.clients} "
+        "connections each.",
         "",
         HEAD,
         "",
-        f"- {shape.sessions} sessions, {shape.clients} clients each; {result.switches} switches in "
-        f"{result.seconds:.0f} s; {verdict.hits:,} requests",
-        f"- failed {verdict.failed}, sessions lost {verdict.lost}, values repeated {verdict.repeated}, "
-        f"missing {verdict.missing}, out of order {verdict.disordered}: "
-        + ("**strictly as with one server**" if verdict.is_right else "**not as with one server**"),
-        f"- a request took {took.p50:.1f} / {took.p99:.1f} / {took.most:.1f} ms (p50 / p99 / longest), "
-        f"a switch {result.call.p50:.1f} / {result.call.p99:.1f} / {result.call.most:.1f} ms, "
-        f"its hold {result.hold.p50:.1f} / {result.hold.p99:.1f} / {result.hold.most:.1f} ms",
-        *(f"- {problem}" for problem in result.problems),
+        table(head, rows),
+        *(f"- {title}: {_times(result)}" for title, result in _titled(report)),
+        *(f"- {title}: {problem}" for title, result in _titled(report) for problem in result.problems),
         "",
     ]
     return "\n".join(lines)
 
 
+def _titled(report: Report) -> tuple[tuple[str, Result], ...]:
+    return ("in turn", report.in_turn), ("in parallel", report.parallel)
+
+
+def _row(title: str, verdict: Verdict, switches: int) -> list[str]:
+    counts = (verdict.hits, verdict.failed, verdict.lost, verdict.repeated, verdict.missing, verdict.disordered)
+    return [title, f"{switches}", *(f"{count:,}" for count in counts)]
+
+
+def _times(result: Result) -> str:
+    def text(spread: Spread) -> str:
+        return f"{spread.p50:.1f} / {spread.p99:.1f} / {spread.most:.1f}"
+
+    return (
+        f"a request took {text(result.took)} ms (p50 / p99 / longest), a switch {text(result.call)} ms, "
+        f"its hold {text(result.hold)} ms"
+    )
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--quick", is_flag=True, help="20 switches.")
-@click.option("--switches", type=click.IntRange(1, 10_000), default=300, show_default=True)
+@click.option("--switches", type=click.IntRange(1, 10_000), default=200, show_default=True)
 @click.option("--sessions", type=click.IntRange(1, 100), default=4, show_default=True)
 @click.option("--clients", type=click.IntRange(1, 100), default=6, show_default=True, help="For each session.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where the results go.")
 def main(quick: bool, switches: int, sessions: int, clients: int, out: Path | None) -> None:
-    """Hits sessions' counters in parallel while the proxy switches between two Tomcats that replicate them."""
-    shape = Shape(sessions, clients, 20 if quick else switches)
+    """Hits sessions' counters while the proxy switches between two Tomcats that replicate them."""
+    shape = Shape(sessions, clients, 20 if quick else switches, in_turn=True)
+    bursts = 20 if quick else 60
     made, where = datetime.now(UTC), machine.read()
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         try:
             with replicated_site(Path(directory) / "site") as site:
-                result = measure(site, shape)
+                in_turn = measure(site, shape)
+                parallel = measure(site, replace(shape, in_turn=False))
+                ports = (site.ports.production, site.ports.temp)
+                alone = judge(asyncio.run(alternate(ports, clients, bursts, 4)))
         except DemoError as error:
             raise BenchError(str(error)) from error
+    report = Report(in_turn, parallel, alone, bursts)
     target = out or (UNPUBLISHED if quick else PUBLISHED)
     target.mkdir(parents=True, exist_ok=True)
-    text = to_markdown(result, shape, where, made.strftime("%Y-%m-%d %H:%M UTC"), machine.commit())
+    text = to_markdown(report, shape, where, made.strftime("%Y-%m-%d %H:%M UTC"), machine.commit())
     (target / "sessions.md").write_text(text)
-    (target / "sessions.json").write_text(json.dumps(asdict(shape) | asdict(result), indent=1) + "\n")
+    (target / "sessions.json").write_text(json.dumps(asdict(shape) | asdict(report), indent=1) + "\n")
     click.echo(text)
-    if not result.verdict.is_right or result.switches < shape.switches:
+    if not report.is_right or min(in_turn.switches, parallel.switches) < shape.switches:
         raise SystemExit(1)
 
 
