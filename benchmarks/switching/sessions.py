@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import tempfile
 import time
 from contextlib import closing, contextmanager
@@ -17,7 +18,7 @@ import yaml
 
 from benchmarks import machine
 from benchmarks.command import PUBLISHED, UNPUBLISHED, report_errors
-from benchmarks.demo.site import DemoError, Site
+from benchmarks.demo.site import BIN, DemoError, Site
 from benchmarks.report import table
 from benchmarks.servers import BenchError
 from benchmarks.switching.account import Spread, Switch
@@ -116,7 +117,11 @@ def replicated_site(directory: Path) -> Iterator[Site]:
         _release(site, 1)
         # A swap leaves both slots running: the new release in one, and the one before in the other.
         _release(site, 2)
-        yield site
+        try:
+            yield site
+        finally:
+            # Its idle connections would make the active Tomcat's stop take all of its grace.
+            subprocess.run([BIN / "proxy", "stop", "-c", config], capture_output=True, timeout=60, check=False)
 
 
 def _release(site: Site, version: int) -> None:
