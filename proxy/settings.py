@@ -26,6 +26,7 @@ from proxy.units import Duration, PositiveDuration, Size
 
 _HOST = re.compile(r"\*|\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*")
 _TARGET_PATH = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/]*")
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -72,6 +73,12 @@ def _worker_count(value: object) -> object:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 256:
         raise ValueError("auto (one a core), or a whole number from 1 to 256")
+    return value
+
+
+def _user_name(value: str) -> str:
+    if _USER.fullmatch(value) is None:
+        raise ValueError("a user's name such as www-data, or null for whoever starts the proxy")
     return value
 
 
@@ -159,10 +166,11 @@ class AppSettings(_Settings):
 
 
 class Settings(_Settings):
-    """All of proxy.yaml. `workers` None: one a core."""
+    """All of proxy.yaml. `workers` None: one a core. `user` None: whoever starts it."""
 
     listen: Annotated[tuple[ListenUrl, ...], Field(min_length=1, max_length=64)] = ("http://0.0.0.0:8080",)
     workers: Annotated[int | None, BeforeValidator(_worker_count)] = None
+    user: Annotated[str, AfterValidator(_user_name)] | None = None
     admin: AdminSettings = AdminSettings()
     state_dir: Annotated[str, Field(min_length=1)] = "var/proxy"
     access_log: AccessLogSettings = AccessLogSettings()

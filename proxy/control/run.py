@@ -31,6 +31,7 @@ from proxy.control.successor import Successor
 from proxy.control.supervisor import Supervisor
 from proxy.control.upgrade import Upgrade
 from proxy.control.worker_process import COMMAND
+from proxy.privileges import become
 
 if TYPE_CHECKING:
     import socket
@@ -67,6 +68,8 @@ def run(config: str, command: Sequence[str] = COMMAND) -> int:
     given = given_sockets(os.environ, os.getpid())
     if handed is None:
         settings = load(config)
+        if settings.user is not None:
+            become(settings.user, _directories(settings))
         lock = PidFile.acquire(settings.state_dir)
     else:
         settings = running_settings(handed.supervisor)[0]
@@ -86,6 +89,16 @@ def run(config: str, command: Sequence[str] = COMMAND) -> int:
                 Path(endpoint.path).unlink(missing_ok=True)
     finally:
         lock.close()
+
+
+def _directories(settings: Settings) -> list[str]:
+    """Where it writes."""
+    files = [settings.admin.token_file]
+    if isinstance(settings.admin.endpoint, UnixEndpoint):
+        files.append(settings.admin.endpoint.path)
+    if settings.access_log.format != "off" and settings.access_log.path != "-":
+        files.append(settings.access_log.path)
+    return [settings.state_dir, *(str(Path(file).parent) for file in files if file is not None)]
 
 
 async def _serve(ground: _Ground) -> int:
@@ -155,14 +168,15 @@ async def _until_stopped(
     """Returns when the proxy is to stop, even while it is still `starting`."""
     state_dir = ground.settings.state_dir
     known = {worker.pid for worker in supervisor.fleet.workers.values()}
-    left = [pid for pid in orphans.recorded(state_dir) if pid not in known]
+    former = {pid: started for pid, started in orphans.noted(state_dir).items() if pid not in known}
+    supervisor.former_workers = lambda: orphans.alive(former)
     stopping = asyncio.create_task(told.stop.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
         await starting
         supervisor.bus.publish("worker", f"the admin API is at {ground.settings.admin.listen}")
         ground.notifier.ready(supervisor.serving())
-        if left:
+        if left := orphans.alive(former):
             supervisor.bus.publish("worker", f"workers of a supervisor that is gone may leave: {left}")
             orphans.dismiss(left)
         recording = asyncio.create_task(_record_workers(supervisor))
@@ -172,7 +186,7 @@ async def _until_stopped(
 
 async def _record_workers(supervisor: Supervisor) -> None:
     while True:
-        pids = [worker.pid for worker in supervisor.fleet.workers.values()]
+        pids = [*(worker.pid for worker in supervisor.fleet.workers.values()), *supervisor.former_workers()]
         orphans.record(supervisor.settings.state_dir, pids)
         await supervisor.fleet.changed()
 

@@ -53,7 +53,7 @@ MAX_INFLIGHT: Final = 1000
 WEIGHTS_HOLD: Final = 5.0
 """Longest time (s) that new requests may wait for a change of weights."""
 COUNT_INTERVAL: Final = 5.0
-_RESTART_KEYS: Final = ("admin", "state_dir")
+_RESTART_KEYS: Final = ("admin", "state_dir", "user")
 
 
 class Supervisor:
@@ -92,6 +92,7 @@ class Supervisor:
         self._questions = Questions()
         self.changes: str | None = None
         self._counting: asyncio.Task[None] | None = None
+        self.former_workers: Callable[[], Sequence[int]] = tuple
 
     # --- life --------------------------------------------------------------------------------------------------
 
@@ -381,6 +382,10 @@ class Supervisor:
         """Raises AdminError unless every worker can send requests to these slots."""
         if self.stopping:
             raise AdminError(503, "the proxy stops")
+        if former := self.former_workers():
+            # They take no orders, and what they still send goes to the slot that was active when they had some.
+            pids = ", ".join(str(pid) for pid in former)
+            raise AdminError(503, f"workers of a supervisor that is gone still end requests: pid {pids}")
         for slot in slots:
             if slot not in app.settings.slots:
                 raise AdminError(422, f"app {app.name} has no slot {slot}; it has {', '.join(app.settings.slots)}")

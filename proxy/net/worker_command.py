@@ -17,5 +17,7 @@ def worker_command(arguments: Sequence[str]) -> int:
     parsed = parser.parse_args(arguments)
 
     from proxy.net.worker import main
+    from proxy.privileges import give_up_capabilities
 
+    give_up_capabilities()
     return main(parsed.channel, [int(descriptor) for descriptor in parsed.listen.split(",")])

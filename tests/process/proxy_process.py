@@ -101,6 +101,8 @@ class ProxyProcess:
         self.port = free_port()
         self.admin_port = free_port()
         self.backends = backends
+        self.python = sys.executable
+        self.environment = {"PYTHONPATH": str(ROOT)}
         self.process: asyncio.subprocess.Process | None = None
         self.session = ClientSession(timeout=ClientTimeout(total=60))
         self._log = directory / "proxy.log"
@@ -127,12 +129,12 @@ class ProxyProcess:
         """`proxy ARGUMENTS -c …`, its output in the log."""
         with self._log.open("ab") as log:
             return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "proxy", *arguments, "-c", str(self.config)),
+                *(self.python, "-m", "proxy", *arguments, "-c", str(self.config)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, **self.environment},
             )
 
     async def command(self, *arguments: str) -> tuple[int, str]:
