@@ -11,7 +11,7 @@ import asyncio
 import random
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic_ns
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
@@ -29,19 +29,22 @@ LATE_SECONDS: Final = 20.0
 END_SECONDS: Final = 25.0
 RECONNECT_SECONDS: Final = 0.02
 BUFFER: Final = 1 << 16
-USES: Final = (50, 400)
-"""After how many requests a client closes its connection and opens another: between these."""
+FOREVER: Final = (1 << 40, 1 << 40)
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`sessions` are shared by all connections; `session_share` of the requests belong to one."""
+    """`sessions` are shared by all connections; `session_share` of the requests belong to one.
+
+    `uses`: after how many requests a client closes its connection and opens another: between these.
+    """
 
     port: int
     connections: int
     sessions: int
     session_share: float
     seconds: float
+    uses: tuple[int, int] = (50, 400)
 
 
 class Sheet:
@@ -112,7 +115,7 @@ class Client:
                 await asyncio.sleep(RECONNECT_SECONDS)
                 continue
             self._connection = connection
-            self._uses = self._chance.randint(*USES)
+            self._uses = self._chance.randint(*self._shape.uses)
             self.ask()
             return
         self.ended.set()
@@ -305,10 +308,13 @@ def main() -> None:
     parser.add_argument("--session-share", type=float, default=0.25)
     parser.add_argument("--seconds", type=float, default=600.0, help="the longest that it asks")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--stay", action="store_true", help="never close a connection")
     options = parser.parse_args()
     shape = Shape(
         options.port, options.connections, options.sessions, options.session_share, min(options.seconds, 3600.0)
     )
+    if options.stay:
+        shape = replace(shape, uses=FOREVER)
     with open(options.out, "wb") as file:
         uvloop.run(run(shape, file, options.seed))
 

@@ -69,12 +69,16 @@ def events_file(directory: Path, slot: str) -> Path:
 
 
 class Load:
-    """The load in a process of its own, from its start to its file of answers. Use `with`."""
+    """The load in a process of its own, from its start to its file of answers. Use `with`.
 
-    def __init__(self, port: int, out: Path, connections: int, seconds: float) -> None:
+    `stay`: its clients never close a connection by themselves.
+    """
+
+    def __init__(self, port: int, out: Path, connections: int, seconds: float, *, stay: bool = False) -> None:
         self.out = out
         argv = [sys.executable, "-m", "benchmarks.switching.load", "--port", str(port), "--out", str(out)]
         argv += ["--connections", str(connections), "--seconds", str(seconds)]
+        argv += ["--stay"] if stay else []
         self._process = subprocess.Popen(command(argv, ()), stdin=subprocess.DEVNULL, cwd=REPOSITORY)
 
     def __repr__(self) -> str:

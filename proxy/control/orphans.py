@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 FILE: Final = "workers"
 
@@ -28,18 +28,24 @@ def record(state_dir: str, pids: Iterable[int]) -> None:
         temporary.replace(path)
 
 
-def recorded(state_dir: str) -> list[int]:
-    """The noted workers that still live."""
+def noted(state_dir: str) -> dict[int, str]:
+    """The noted workers: pid -> start time."""
     try:
         lines = (Path(state_dir) / FILE).read_text().splitlines()
     except OSError:
-        return []
-    pids = []
-    for line in lines:
-        pid, _, started = line.partition(" ")
-        if pid.isdigit() and started and _started(int(pid)) == started:
-            pids.append(int(pid))
-    return pids
+        return {}
+    parts = (line.partition(" ") for line in lines)
+    return {int(pid): started for pid, _, started in parts if pid.isdigit() and started}
+
+
+def alive(workers: Mapping[int, str]) -> list[int]:
+    """Those of `noted` that still live."""
+    return [pid for pid, started in workers.items() if _started(pid) == started]
+
+
+def recorded(state_dir: str) -> list[int]:
+    """The noted workers that still live."""
+    return alive(noted(state_dir))
 
 
 def dismiss(pids: Iterable[int]) -> None:

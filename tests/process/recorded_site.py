@@ -77,9 +77,9 @@ class RecordedSite:
         self._answers = directory / "answers"
 
     @asynccontextmanager
-    async def load(self, connections: int = CONNECTIONS) -> AsyncIterator[None]:
-        """Load through the proxy; at the end every request is let end."""
-        with Load(self.proxy.port, self._answers, connections, 60) as load:
+    async def load(self, *, stay: bool = False) -> AsyncIterator[None]:
+        """Load through the proxy; at the end every request is let end. `stay`: clients never close a connection."""
+        with Load(self.proxy.port, self._answers, CONNECTIONS, 60, stay=stay) as load:
             for slot in self.slots.values():
                 if slot.name == (await self.proxy.shop()).active:
                     await until(lambda slot=slot: slot.size > 0)
@@ -93,6 +93,13 @@ class RecordedSite:
         if status == 200:
             self.switches.append(Switch(old, new, called, monotonic_ns()))
         return status, report
+
+    async def switch_when_possible(self, old: str, new: str) -> None:
+        """As `switch`, tried again while workers of a supervisor that was killed still end requests."""
+        async with asyncio.timeout(30):
+            while (answer := await self.switch(old, new))[0] != 200:
+                assert "a supervisor that is gone" in answer[1]["detail"], answer
+                await asyncio.sleep(0.05)
 
     async def served(self, slot: str) -> None:
         """Returns when the slot has got some hundred bytes of events more: requests of this moment."""

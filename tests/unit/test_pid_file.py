@@ -54,6 +54,9 @@ def test_orphans_are_known_by_pid_and_start(tmp_path: Path) -> None:
         text = (tmp_path / "workers").read_text()
         (tmp_path / "workers").write_text(f"{os.getpid()} 1\nx\n\n{text}")
         assert orphans.recorded(str(tmp_path)) == [child.pid], "another start is another process"
+        noted = orphans.noted(str(tmp_path))
+        assert set(noted) == {os.getpid(), child.pid}
+        assert orphans.alive(noted) == [child.pid]
         orphans.dismiss([child.pid])
         assert child.wait(10) == -signal.SIGTERM
         assert orphans.recorded(str(tmp_path)) == []
