@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proxy import cli_traffic
+from proxy import cli_systemd, cli_traffic
 from proxy.cli_parts import call, tells_errors, with_config, with_json
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def main() -> None:
     """The public front server: it serves an app from one of its slots, and switches without losing a request."""
 
 
-for command in cli_traffic.COMMANDS:
+for command in (*cli_traffic.COMMANDS, *cli_systemd.COMMANDS):
     main.add_command(command)
 
 

@@ -143,6 +143,7 @@ async def _start(ground: _Ground, supervisor: Supervisor) -> None:
     """Starts the workers, or ends an upgrade."""
     if ground.handed is None:
         await supervisor.start()
+        ground.notifier.ready(supervisor.serving())
     else:
         await Successor(supervisor, ground.handed.callers).run()
 
@@ -175,7 +176,6 @@ async def _until_stopped(
     if starting.done():
         await starting
         supervisor.bus.publish("worker", f"the admin API is at {ground.settings.admin.listen}")
-        ground.notifier.ready(supervisor.serving())
         if left := orphans.alive(former):
             supervisor.bus.publish("worker", f"workers of a supervisor that is gone may leave: {left}")
             orphans.dismiss(left)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,6 @@ from proxy_process import Load, ProxyProcess, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from proxy_process import Backend
 
@@ -39,6 +39,10 @@ def _tell(pids: list[int], number: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def _is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text()
 
 
 async def _queue(proxy: ProxyProcess) -> list[asyncio.Task[str]]:
@@ -120,6 +124,18 @@ async def test_a_worker_that_is_told_to_leave_is_replaced(proxy: ProxyProcess, b
         await until(lambda: not set(_workers(proxy)) & set(before))
         await load.more(20)
     assert load.failures == []
+
+
+async def test_the_stop_command_ends_workers_without_supervisor(proxy: ProxyProcess) -> None:
+    assert proxy.process is not None
+    workers = _workers(proxy)
+    proxy.process.kill()
+    await proxy.process.wait()
+    assert await proxy.get() == "production"
+    code, said = await proxy.command("stop")
+    assert (code, "the workers that it had left" in said) == (0, True), said
+    assert not any(_is_alive(pid) for pid in workers)
+    assert (await proxy.command("stop"))[0] == 3
 
 
 async def test_workers_without_supervisor_stop_like_any(proxy: ProxyProcess, backends: dict[str, Backend]) -> None:
