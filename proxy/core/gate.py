@@ -42,13 +42,12 @@ class Owner(Protocol):
 
 
 class Slot:
-    """One slot's outstanding tickets and counters in this worker. `current`: new requests may go to it."""
+    """One slot's outstanding tickets and counters in this worker. `recent`: what has ended within LINGER, and when."""
 
-    __slots__ = ("current", "name", "outstanding", "recent", "stats", "tunnels")
+    __slots__ = ("name", "outstanding", "recent", "stats", "tunnels")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.current = False
         self.outstanding: set[Ticket] = set()
         self.recent: deque[tuple[float, RequestFields]] = deque()
         self.tunnels = 0
@@ -61,8 +60,8 @@ class Slot:
 class Ticket:
     """One request's right to one slot, from its claim to its release.
 
-    `streaming_since`: when the response's head was sent. `tunnel`: it has become a byte stream. `busy`: where a hold
-    has counted it, and for which session.
+    `streaming_since`: when the response's head was sent. `tunnel`: it has become a byte stream. `busy`: where holds
+    have counted it, and for which session: for the barrier that is in force, and for a switch that is undecided.
     """
 
     __slots__ = ("busy", "owner", "released", "slot", "streaming_since", "tunnel")
@@ -72,7 +71,7 @@ class Ticket:
         self.owner = owner
         self.streaming_since = _NEVER
         self.tunnel = False
-        self.busy: tuple[_Busy, str] | None = None
+        self.busy: tuple[tuple[_Busy, str], ...] | None = None
         self.released = False
 
     def __repr__(self) -> str:
@@ -185,7 +184,6 @@ class Gate:
         self._draining: set[str] = set()
         self._paused_until: float | None = None
         self._maintenance: Maintenance | None = None
-        self._set_current()
         self._set_closed()
 
     def __repr__(self) -> str:
@@ -244,7 +242,8 @@ class Gate:
         if ticket.tunnel:
             slot.tunnels -= 1
         fields = ticket.owner.fields
-        if fields.cookies and self._cookie is not None and slot.current:
+        if fields.cookies and self._cookie is not None:
+            # Also on a slot that drains: a switch may go back to it, and away again, before the session is replicated.
             recent = slot.recent
             recent.append((now, fields))
             while recent[0][0] < now - LINGER:
@@ -253,7 +252,8 @@ class Gate:
             return None
         effects = Effects()
         if ticket.busy is not None:
-            self._session_left(*ticket.busy, now, effects)
+            for busy, session in ticket.busy:
+                self._session_left(busy, session, now, effects)
         if slot.name in self._draining and not slot.outstanding:
             effects.drained = slot.name
             self._draining.discard(slot.name)
@@ -278,16 +278,17 @@ class Gate:
     # --- orders -------------------------------------------------------------------------------------------------
 
     def hold(
-        self, epoch: int, attempt: int, seconds: float, now: float, leaving: Iterable[str] = ()
+        self, epoch: int, attempt: int, seconds: float, now: float, staying: str | None = None
     ) -> HoldResult | None:
         """New claims wait, at most `seconds`; None when the epoch is old. What is busy then is what can stay busy.
 
-        `leaving`: the slots that sessions may have to leave; none named: the active one.
+        `staying`: the slot that no session has to leave. All others count, also one that was left by an earlier switch
+        and still drains: its barrier ends with the coming switch.
         """
         if epoch <= self.epoch:
             return None
         since = self._hold.since if self._hold is not None else now
-        left = [self.slots[name] for name in leaving if name in self.slots] or [self.active]
+        left = [slot for slot in self.slots.values() if slot.name != staying]
         busy = self._busy_sessions(epoch, now, left)
         self._hold = _Hold(epoch, attempt, since, now + seconds, busy)
         self._closed = True
@@ -319,7 +320,6 @@ class Gate:
         self.epoch = epoch
         self.active = self.slots[to]
         self.spread = spread
-        self._set_current()
         self._draining.clear()
         self._hold = None
         self._blocked.clear()
@@ -377,6 +377,9 @@ class Gate:
             _, busy, session = self._lingering.popleft()
             if self._is_known(busy):
                 effects.sessions_ended.append((busy.epoch, session))
+        for slot in self.slots.values():
+            while slot.recent and slot.recent[0][0] < now - LINGER:
+                slot.recent.popleft()
         if self._open_what_is_due(now):
             effects.wake = self._all_waiting()  # once, whatever has ended: who is woken twice claims twice
         if self._waiting:
@@ -414,12 +417,6 @@ class Gate:
             self._paused_until is not None
         )
 
-    def _set_current(self) -> None:
-        for slot in self.slots.values():
-            slot.current = slot is self.active if self.spread is None else slot.name in self.spread.weights
-            if not slot.current:
-                slot.recent.clear()
-
     def _open_what_is_due(self, now: float) -> bool:
         """Whether something that let requests wait is over."""
         hold = self._hold is not None and self._hold.until <= now
@@ -456,12 +453,13 @@ class Gate:
         """
         busy = _Busy(epoch)
         for ticket in (ticket for slot in slots for ticket in slot.outstanding):
-            ticket.busy = None
+            kept = tuple(pair for pair in ticket.busy or () if pair[0] is self._busy)
+            ticket.busy = kept or None
             if not ticket.tunnel and ticket.streaming_since > now - self._barrier:
                 session = self._session(ticket.owner.fields)
                 if session is not None:
                     busy.counts[session] += 1
-                    ticket.busy = (busy, session)
+                    ticket.busy = (*kept, (busy, session))
         for ended, fields in (ending for slot in slots for ending in slot.recent):
             session = self._session(fields) if ended >= now - LINGER else None
             if session is not None and session not in busy.counts:

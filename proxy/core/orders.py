@@ -103,14 +103,14 @@ class Serve:
 class Hold:
     """New claims wait from now on, each for at most `hold` seconds. The worker answers HoldAck.
 
-    `leaving`: the slots that sessions may have to leave by the coming switch; none named: the active one.
+    `staying`: the slot that no session has to leave by the coming switch; None: there is none.
     """
 
     app: str
     epoch: int
     attempt: int
     hold: float
-    leaving: tuple[str, ...] = ()
+    staying: str | None = None
     type: Literal["hold"] = "hold"
 
 
@@ -263,7 +263,10 @@ class StartFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldAck:
-    """New claims wait. `busy`: sessions with an exchange on a slot of `leaving`; `in_flight` counts tunnels too."""
+    """New claims wait. `busy`: sessions with an exchange on a slot that they may have to leave.
+
+    `in_flight` counts all exchanges there, tunnels too.
+    """
 
     app: str
     epoch: int

@@ -195,13 +195,12 @@ class Switchover:
         self._next_busy = {}
         before, after = _in_use(self.active, self.spreading), _in_use(to, spreading)
         attempt.drains = tuple(slot for slot in before if slot not in after)
-        leaving = before if spreading is not None else attempt.drains
         order = orders.Hold(
             app=self.app,
             epoch=self.epoch + 1,
             attempt=number,
             hold=hold,
-            leaving=() if leaving == (self.active,) else leaving,
+            staying=to if spreading is None else None,
         )
         actions += self._to_all(order)
         return number, actions + self._advance(now)

@@ -182,7 +182,7 @@ class App:
     # --- orders ----------------------------------------------------------------------------------------------------
 
     def hold(self, order: orders.Hold) -> None:
-        result = self.gate.hold(order.epoch, order.attempt, order.hold, self.now(), order.leaving)
+        result = self.gate.hold(order.epoch, order.attempt, order.hold, self.now(), order.staying)
         if result is not None:
             if result.look_again is not None:
                 self._look_at(result.look_again)

@@ -318,12 +318,33 @@ def test_of_an_abandoned_hold_nothing_is_told(gate: Gate) -> None:
     assert gate.look(NOW + LINGER).sessions_ended == []
 
 
-def test_a_slot_that_gets_no_requests_remembers_no_sessions(gate: Gate) -> None:
+def test_a_slot_that_gets_no_requests_soon_remembers_no_sessions(gate: Gate) -> None:
     before, after = granted(gate, request("a")), granted(gate, request("b"))
     gate.release(before, NOW)
     gate.switch(1, "temp", {}, NOW)
     gate.release(after, NOW)
+    gate.look(NOW + 2 * LINGER)
     assert not gate.slots["production"].recent
+
+
+def test_a_session_that_ended_on_a_slot_that_drains_is_waited_for_too(gate: Gate) -> None:
+    ticket = granted(gate, request("a"))
+    gate.switch(1, "temp", {}, NOW)
+    gate.release(ticket, NOW)
+    gate.hold(2, 2, 5.0, NOW, "production")
+    gate.switch(2, "production", {}, NOW + 0.01)
+    assert gate.hold(3, 3, 5.0, NOW + 0.02, "temp").busy == (key("a"),)  # type: ignore[union-attr]
+
+
+def test_a_third_slot_is_no_way_around_the_barrier(gate: Gate) -> None:
+    gate.set_slots(("third",))
+    ticket = granted(gate, request("a"))
+    gate.hold(1, 1, 5.0, NOW, "temp")
+    gate.switch(1, "temp", {key("a"): 1}, NOW)
+    assert gate.hold(2, 2, 5.0, NOW + 0.01, "third").busy == (key("a"),)  # type: ignore[union-attr]
+    gate.release(ticket, NOW + 0.02)
+    ended = gate.look(NOW + 0.02 + LINGER).sessions_ended
+    assert sorted(ended) == [(1, key("a")), (2, key("a"))], "the barrier in force, and the one to come if it does"
 
 
 def test_the_old_barrier_is_still_reported_during_the_next_hold(gate: Gate) -> None:
@@ -332,7 +353,7 @@ def test_the_old_barrier_is_still_reported_during_the_next_hold(gate: Gate) -> N
     gate.switch(1, "temp", {key("a"): 1}, NOW)
     waiting = request("a")
     assert gate.claim(waiting, NOW) is None
-    gate.hold(2, 2, 5.0, NOW + 1)
+    gate.hold(2, 2, 5.0, NOW + 1, "production")
     gate.release(ticket, NOW + 1)
     assert gate.look(NOW + 1 + LINGER).sessions_ended == [(1, key("a"))]
     gate.sessions_ended(1, [key("a")])

@@ -134,8 +134,8 @@ class Worker:
         self.obeyed.append(order)
         now = self.machine.now
         match order:
-            case orders.Hold(epoch=epoch, attempt=attempt, hold=seconds):
-                result = self.gate.hold(epoch, attempt, seconds, now)
+            case orders.Hold(epoch=epoch, attempt=attempt, hold=seconds, staying=staying):
+                result = self.gate.hold(epoch, attempt, seconds, now, staying)
                 assert result is not None
                 self.hold, self.hold_until, self.lost_hold = order, now + seconds, False
                 self.outbox.append(

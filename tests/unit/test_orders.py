@@ -28,7 +28,7 @@ ORDERS: list[orders.Order] = [
             )
         }
     ),
-    orders.Hold(app="shop", epoch=5, attempt=9, hold=5.0, leaving=("production", "temp")),
+    orders.Hold(app="shop", epoch=5, attempt=9, hold=5.0, staying="temp"),
     orders.ReleaseHold(app="shop", epoch=5, attempt=9),
     orders.Switch(app="shop", epoch=5, to="temp", busy={"ab": 1}, spreading=SPREADING),
     orders.SessionsEnded(app="shop", epoch=5, sessions=("ab",)),

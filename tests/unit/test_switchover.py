@@ -65,7 +65,7 @@ def at_drain(*workers: int) -> Switchover:
 
 def test_a_switch_of_two_workers() -> None:
     switch = machine(1, 2)
-    hold = orders.Hold(app="shop", epoch=5, attempt=1, hold=5.0)
+    hold = orders.Hold(app="shop", epoch=5, attempt=1, hold=5.0, staying="temp")
     assert begin(switch) == [Send(1, hold), Send(2, hold)]
     assert switch.hold_ack(0.1, 1, ack(1, "a", "b", in_flight=3, tunnels=1)) == []
     assert not switch.decided
@@ -208,7 +208,7 @@ def test_switching_back_ends_the_drain() -> None:
     first, *rest = begin(switch, now=2.0, to="production")
     assert isinstance(first, Reported)
     assert (first.attempt, first.report.drained, first.report.to) == (1, False, "temp")
-    assert rest == [Send(1, orders.Hold(app="shop", epoch=6, attempt=2, hold=5.0))]
+    assert rest == [Send(1, orders.Hold(app="shop", epoch=6, attempt=2, hold=5.0, staying="production"))]
     assert switch.drained(2.0, 1, DRAINED) == []
 
 

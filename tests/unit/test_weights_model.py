@@ -106,8 +106,8 @@ class Worker:
     def obey(self) -> None:
         now = self.model.now
         match self.inbox.popleft():
-            case orders.Hold(epoch=epoch, attempt=attempt, leaving=leaving):
-                result = self.gate.hold(epoch, attempt, 1e9, now, leaving)
+            case orders.Hold(epoch=epoch, attempt=attempt, staying=staying):
+                result = self.gate.hold(epoch, attempt, 1e9, now, staying)
                 assert result is not None
                 ack = orders.HoldAck(
                     app="shop", epoch=epoch, attempt=attempt, busy=result.busy, in_flight=result.in_flight
