@@ -331,4 +331,5 @@ async def test_no_switch_while_workers_of_a_killed_supervisor_still_end_requests
 
 
 def _is_draining(shop: AppStatus) -> bool:
-    return shop.draining == OLD
+    """Only the slow request is left on the old slot."""
+    return shop.draining == OLD and shop.slot(OLD).in_flight == 1
