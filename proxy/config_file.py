@@ -57,9 +57,7 @@ def loads(text: str, name: str = "proxy.yaml") -> Settings:
     except ValidationError as error:
         details = error.errors(include_url=False)
         findings += [_finding(detail, document) for detail in details if not _is_echo(detail)]
-    findings += [
-        Finding(path, document.line_of(path), message) for path, message in _cross_checks(document.data)
-    ]
+    findings += [Finding(path, document.line_of(path), message) for path, message in _cross_checks(document.data)]
     if findings or settings is None:
         raise ConfigurationError(_listing(name, findings))
     return settings
@@ -260,9 +258,7 @@ def _backend_checks(name: str, app: dict[str, object]) -> Iterator[tuple[Path, s
             seen.setdefault(endpoint, f"slots.{slot}.backends[{index}]")
 
 
-def _host_checks(
-    name: str, app: dict[str, object], places: dict[tuple[str, str], str]
-) -> Iterator[tuple[Path, str]]:
+def _host_checks(name: str, app: dict[str, object], places: dict[tuple[str, str], str]) -> Iterator[tuple[Path, str]]:
     path = app.get("path", "/")
     hosts = app.get("hosts", ["*"])
     if not isinstance(path, str) or not isinstance(hosts, list):

@@ -112,9 +112,7 @@ class _Walk:
             key = str(key_node.value)
             where = (*path, key)
             if key in data:
-                self.findings.append(
-                    Finding(where, line, f"the key is given twice, first in line {self.lines[where]}")
-                )
+                self.findings.append(Finding(where, line, f"the key is given twice, first in line {self.lines[where]}"))
                 continue
             self.lines[where] = line
             data[key] = self.value(value_node, where)
