@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from deployer.journal import Run
 
 Document = dict[str, Any]
+TRIAL_SHOWN = 600.0
+"""Seconds for which `deployer status` tells of a trial that was undone, when no command was cut off."""
 
 
 def status(shop: Workshop) -> Document:
@@ -25,12 +27,13 @@ def status(shop: Workshop) -> Document:
     names = {release.id: release.name for release in shop.store.list()}
     facts = {name: slot.observe() for name, slot in shop.slots.items()}
     problem, observed, in_flight, epoch = "", None, {}, None
+    app = None
     try:
         app = shop.asking.app()
         in_flight = {slot.name: slot.in_flight for slot in app.slots}
         epoch = app.epoch
         if app.active in facts:
-            observed = Observed(app.active, app.switching, facts, in_flight)
+            observed = Observed(app.active, app.switching, facts, in_flight, app.trial)
         else:
             problem = f"its active slot is {app.active}, which deployer.yaml does not have"
     except DeployerError as error:
@@ -43,12 +46,17 @@ def status(shop: Workshop) -> Document:
         hints = advice.after_cut_off(cut, shop.journal.steps(cut.id), observed, names)
     else:
         hints = [] if holder else advice.hints(observed, shop.settings.strategy)
+    since = cut.started if cut is not None else shop.clock.time() - TRIAL_SHOWN
+    trial = app.trial if app is not None else None
+    last_trial = app.last_trial if app is not None else None
     return {
         "app": shop.settings.app,
         "active": active,
         "switching": observed.switching if observed else None,
         "epoch": epoch,
         "proxy": {"url": shop.settings.proxy.url, "problem": problem or None},
+        "trial": trial.model_dump(mode="json", by_alias=True) if trial else None,
+        "last_trial": last_trial.model_dump(mode="json", by_alias=True) if last_trial else None,
         "slots": {
             name: {
                 **asdict(one),
@@ -63,7 +71,7 @@ def status(shop: Workshop) -> Document:
         "lock": asdict(holder) if holder else None,
         "last": run_document(runs[0]) if runs else None,
         "cut_off": run_document(cut) if cut else None,
-        "advice": hints,
+        "advice": [*advice.on_trial(app, since, shop.clock.time()), *hints] if app is not None else hints,
     }
 
 
@@ -138,7 +146,10 @@ def show_lines(document: Document) -> list[str]:
         state = "cut off" if step["state"] == "intended" else step["state"]
         detail = step["detail"].splitlines()
         rows.append([str(step["number"]), undo + step["name"], state, seconds, detail[0] if detail else ""])
-    lines += table(rows)
+    for row, step in zip(table(rows), document["steps"], strict=True):
+        lines.append(row)
+        # A failed step's words are the command's too, which stand at the end.
+        lines += [f"  {line}" for line in step["detail"].splitlines()[1:] if step["state"] == "done"]
     return [*lines, *document["detail"].splitlines()]
 
 

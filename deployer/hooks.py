@@ -45,14 +45,18 @@ class ShellHooks:
     clock: Clock
 
     def run(self, moment: str, environment: Mapping[str, str], say: Say) -> str:
-        """Runs the moment's commands in order; raises ReleaseFailed with the output's end when one fails."""
+        """Runs the moment's commands in order; returns the end of what each one printed.
+
+        Raises ReleaseFailed, with the same, when one fails.
+        """
         commands = self.commands.get(moment, ())
+        printed: list[str] = []
         for command in commands:
             say(f"runs {command.run}")
-            self._run_one(moment, command, {**self.base, **environment})
-        return f"hooks.{moment}: {len(commands)} done"
+            printed += self._run_one(moment, command, {**self.base, **environment})
+        return "\n".join([f"hooks.{moment}: {len(commands)} done", *(f"  {line}" for line in printed)])
 
-    def _run_one(self, moment: str, command: Command, environment: Mapping[str, str]) -> None:
+    def _run_one(self, moment: str, command: Command, environment: Mapping[str, str]) -> list[str]:
         with tempfile.TemporaryFile() as output:
             try:
                 process = subprocess.Popen(
@@ -70,7 +74,7 @@ class ShellHooks:
             finally:
                 _end(process)
             if status == 0:
-                return
+                return _tail(output)
             how = f"ended with status {status}" if status is not None else f"took longer than {command.timeout:g} s"
             said = "".join(f"\n  {line}" for line in _tail(output))
             raise ReleaseFailed(f"hooks.{moment}: `{command.run}` {how}{said}", "mend the command, then release again")

@@ -323,6 +323,13 @@ def test_hooks_get_their_environment_and_run_in_order(tmp_path: Path) -> None:
     assert hooks().run("after_switch", {}, said.append) == "hooks.after_switch: 0 done"
 
 
+def test_what_hooks_print_is_told_for_the_journal() -> None:
+    done = hooks("echo one", "for i in $(/usr/bin/seq 100); do echo line $i; done").run("smoke", {}, lambda _: None)
+    first, *rest = done.splitlines()
+    assert first == "hooks.smoke: 2 done"
+    assert rest == ["  one", *(f"  line {number}" for number in range(81, 101))]
+
+
 def test_a_hook_that_fails_shows_the_end_of_its_output() -> None:
     with pytest.raises(ReleaseFailed) as error:
         hooks("for i in $(/usr/bin/seq 100); do echo line $i; done; exit 7").run("smoke", {}, lambda _: None)
