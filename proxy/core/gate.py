@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from proxy.core.spread import Spread
-    from proxy.http1.head import RequestFields
+    from proxy.http1.head import RequestHead
 
 LINGER: Final = 0.05
 """Seconds that a session stays busy after its exchange. An application that finishes its response itself answers
@@ -34,7 +34,7 @@ class Owner(Protocol):
     """What holds a ticket: an exchange. `wake` has it claim again; `refuse` has it answered 503."""
 
     @property
-    def fields(self) -> RequestFields: ...
+    def head(self) -> RequestHead: ...
 
     def wake(self) -> None: ...
 
@@ -49,7 +49,7 @@ class Slot:
     def __init__(self, name: str) -> None:
         self.name = name
         self.outstanding: set[Ticket] = set()
-        self.recent: deque[tuple[float, RequestFields]] = deque()
+        self.recent: deque[tuple[float, RequestHead]] = deque()
         self.tunnels = 0
         self.stats = SlotStats()
 
@@ -241,11 +241,11 @@ class Gate:
         slot.outstanding.discard(ticket)
         if ticket.tunnel:
             slot.tunnels -= 1
-        fields = ticket.owner.fields
-        if fields.cookies and self._cookie is not None:
+        head = ticket.owner.head
+        if (head.fields.cookies or b";" in head.target) and self._cookie is not None:
             # Also on a slot that drains: a switch may go back to it, and away again, before the session is replicated.
             recent = slot.recent
-            recent.append((now, fields))
+            recent.append((now, head))
             while recent[0][0] < now - LINGER:
                 recent.popleft()
         if ticket.busy is None and not self._draining:
@@ -405,12 +405,12 @@ class Gate:
             raise MaintenanceError(self._maintenance)
         if self._hold is not None or self._paused_until is not None:
             return None
-        session = self._session(owner.fields)
+        session = self._session(owner.head)
         if session is not None and session in self._blocked:
             return None
         if self.spread is None:
             return self.active
-        return self.slots[self.spread.assign(owner.fields.cookies, session)]
+        return self.slots[self.spread.assign(owner.head.fields.cookies, session)]
 
     def _set_closed(self) -> None:
         self._closed = bool(self._hold or self._blocked or self._maintenance or self.spread) or (
@@ -434,10 +434,8 @@ class Gate:
             return True
         return False
 
-    def _session(self, fields: RequestFields) -> str | None:
-        if self._cookie is None or not fields.cookies:
-            return None
-        return session_of(fields.cookies, self._cookie)
+    def _session(self, head: RequestHead) -> str | None:
+        return None if self._cookie is None else session_of(head.fields.cookies, head.target, self._cookie)
 
     def _next_look(self) -> float | None:
         due = [self._lingering[0][0]] if self._lingering else []
@@ -456,12 +454,12 @@ class Gate:
             kept = tuple(pair for pair in ticket.busy or () if pair[0] is self._busy)
             ticket.busy = kept or None
             if not ticket.tunnel and ticket.streaming_since > now - self._barrier:
-                session = self._session(ticket.owner.fields)
+                session = self._session(ticket.owner.head)
                 if session is not None:
                     busy.counts[session] += 1
                     ticket.busy = (*kept, (busy, session))
-        for ended, fields in (ending for slot in slots for ending in slot.recent):
-            session = self._session(fields) if ended >= now - LINGER else None
+        for ended, head in (ending for slot in slots for ending in slot.recent):
+            session = self._session(head) if ended >= now - LINGER else None
             if session is not None and session not in busy.counts:
                 busy.counts[session] = 0
                 self._lingering.append((now + LINGER, busy, session))

@@ -324,7 +324,7 @@ def parse_request_fields(block: bytes, minor: int, max_fields: int = 100) -> Req
         elif name == b"connection":
             options += [option.strip(b" \t") for option in value.lower().split(b",")]
         elif name == b"upgrade":
-            upgrade = value
+            upgrade = value if value.strip(b", \t") else b""  # a list without a member offers nothing
         elif name == b"te":
             te += b"," + value.lower()
         elif name in (
@@ -387,7 +387,7 @@ def _without(block: bytes, drop: list[tuple[int, int]], named: list[bytes]) -> b
 
 
 def parse_response(
-    data: bytes, *, known: dict[bytes, ResponseHead] | None = None, max_bytes: int = 65536
+    data: bytes, *, known: dict[bytes, ResponseHead] | None = None, max_bytes: int = 65536, max_fields: int = 100
 ) -> ResponseHead | None:
     """Reads one response head at the start of `data`; None while it is incomplete; raises ResponseError.
 
@@ -398,16 +398,16 @@ def parse_response(
         size = data.find(b"\r\n\r\n") + 4
         head = known.get(data[:size])
         if head is None:
-            head = _parse_response(data, max_bytes)
+            head = _parse_response(data, max_bytes, max_fields)
             if head is not None and size <= MAX_KNOWN_SIZE:
                 if len(known) >= MAX_KNOWN:
                     known.clear()
                 known[data[:size]] = head
         return head
-    return _parse_response(data, max_bytes)
+    return _parse_response(data, max_bytes, max_fields)
 
 
-def _parse_response(data: bytes, max_bytes: int) -> ResponseHead | None:
+def _parse_response(data: bytes, max_bytes: int, max_fields: int) -> ResponseHead | None:
     match = RESPONSE_HEAD.match(data)
     if match is None:
         if b"\r\n\r\n" in data or PLAUSIBLE.fullmatch(data) is None or not _may_begin_response(data):
@@ -426,6 +426,8 @@ def _parse_response(data: bytes, max_bytes: int) -> ResponseHead | None:
     drop: list[tuple[int, int]] = []
     first_line_end = match.start(4) - 1
     block = data[first_line_end:end]
+    if block.count(b"\n") - 2 > max_fields:
+        raise ResponseError("the response has too many fields")
     for field in _RESPONSE_FIELDS.finditer(block):
         name = field[1].lower()
         if name == b"date":
@@ -447,7 +449,7 @@ def _parse_response(data: bytes, max_bytes: int) -> ResponseHead | None:
         elif name == b"connection":
             options += [option.strip(b" \t") for option in value.lower().split(b",")]
         elif name == b"upgrade":
-            upgrade = value
+            upgrade = value if value.strip(b", \t") else b""
         drop.append((field.start() + 1, field.end() + 2))
     if chunked and length >= 0:
         raise ResponseError("the response has both Content-Length and Transfer-Encoding")

@@ -77,6 +77,7 @@ class App:
         self.time = now()
         self._worker = worker
         self._timeouts = settings.timeouts
+        self._max_fields = settings.limits.headers
         self._tell = tell
         self._log = log
         self._timer: asyncio.TimerHandle | None = None
@@ -319,6 +320,7 @@ class App:
                     self.time,
                     connect_timeout=self._timeouts.connect,
                     max_idle_age=self._timeouts.upstream_idle,
+                    max_fields=self._max_fields,
                 )
             else:
                 pools[backend] = old.pools[backend]

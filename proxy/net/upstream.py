@@ -280,7 +280,12 @@ class Upstream(asyncio.Protocol):
                 return
             data = whole
         while True:
-            head = parse_response(data, known=self.pool.known_heads, max_bytes=MAX_RESPONSE_HEAD)
+            head = parse_response(
+                data,
+                known=self.pool.known_heads,
+                max_bytes=MAX_RESPONSE_HEAD,
+                max_fields=self.pool.max_fields,
+            )
             if head is None:
                 self._partial = self._partial or HeadBuffer()
                 self._partial.add(data, MAX_RESPONSE_HEAD)
@@ -379,7 +384,10 @@ class Upstream(asyncio.Protocol):
 class Pool:
     """The connections to one backend. Idle ones are taken last in, first out, so that a lull lets the others age."""
 
-    __slots__ = ("_idle", "_loop", "_retired", "_time", "backend", "connect_timeout", "known_heads", "max_idle_age")
+    __slots__ = (
+        "_idle", "_loop", "_retired", "_time", "backend", "connect_timeout", "known_heads", "max_fields",
+        "max_idle_age",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -389,8 +397,10 @@ class Pool:
         *,
         connect_timeout: float,
         max_idle_age: float,
+        max_fields: int,
     ) -> None:
         self.backend = backend
+        self.max_fields = max_fields
         self.connect_timeout = connect_timeout
         self.max_idle_age = max_idle_age
         self._loop = loop

@@ -95,7 +95,7 @@ def _extras(fields: Fields, minor: int) -> list[tuple[bytes, bytes]]:
     has_body = any(
         name == b"transfer-encoding" or (name == b"content-length" and int(value) > 0) for name, value in fields
     )
-    if minor and not has_body and upgrades and upgrades[-1] and b"upgrade" in _options(fields):
+    if minor and not has_body and upgrades and upgrades[-1].strip(b", \t") and b"upgrade" in _options(fields):
         protocols = [protocol.strip(b" \t").lower() for protocol in upgrades[-1].split(b",")]
         if not any(protocol.startswith(b"h2c") for protocol in protocols):
             return [(b"connection", b"Upgrade"), (b"upgrade", upgrades[-1])]

@@ -24,7 +24,7 @@ def listener() -> Iterator[socket.socket]:
 async def kept(listener: socket.socket) -> tuple[Pool, socket.socket]:
     """A pool with one idle connection, and the backend's end of it."""
     backend = Backend(f"127.0.0.1:{listener.getsockname()[1]}")
-    pool = Pool(backend, asyncio.get_running_loop(), 0.0, connect_timeout=5, max_idle_age=30)
+    pool = Pool(backend, asyncio.get_running_loop(), 0.0, connect_timeout=5, max_idle_age=30, max_fields=100)
     upstream = await pool.connect()
     end, _ = listener.accept()
     pool.put(upstream)

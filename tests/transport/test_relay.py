@@ -8,6 +8,8 @@ import pytest
 from playbook import ABORTED, CLOSED, EOF, GET, RESET, Page, delivered, forwarded, head
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from playbook import Peer, Site
 
 WHOLE = pytest.mark.parametrize("piecewise", [False], ids=["whole"])
@@ -330,6 +332,18 @@ def test_a_malformed_response_is_502(site: Site, client: Peer, bad: bytes) -> No
     site.backend >> bad
     client << Page(502, "the application's response")
     site.backend << ABORTED
+    client >> GET
+    site.backend >> OK
+    client << delivered("HTTP/1.1 200 OK", "Content-Length: 2", id=2) + b"ok"
+
+
+@pytest.mark.parametrize(("fields", "status"), [(10, 200), (11, 502)])
+def test_limits_headers_bounds_a_response_s_fields_too(build: Callable[..., Site], fields: int, status: int) -> None:
+    site = build(limits={"headers": 10})
+    client = site.client()
+    client >> GET
+    site.backend >> head("HTTP/1.1 200 OK", "Content-Length: 0", *["A: b"] * (fields - 1))
+    assert client.received().startswith(f"HTTP/1.1 {status} ".encode())
     client >> GET
     site.backend >> OK
     client << delivered("HTTP/1.1 200 OK", "Content-Length: 2", id=2) + b"ok"

@@ -221,17 +221,19 @@ def test_an_old_cut_cuts_nothing(site: Site, client: Peer) -> None:
     client << delivered("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 
-def test_a_session_is_never_on_both_slots(site: Site) -> None:
+@pytest.mark.parametrize("first_knows_it_by", ["cookie", "path"])
+def test_a_session_is_never_on_both_slots(site: Site, first_knows_it_by: str) -> None:
+    by_path = head("GET /cart;jsessionid=one?a=b HTTP/1.1", "Host: shop.test")
     first, second, other = site.client(), site.client(), site.client()
-    first >> WITH_SESSION
+    first >> (WITH_SESSION if first_knows_it_by == "cookie" else by_path)
     site.hold()
     (ack,) = told(site, orders.HoldAck)
     assert isinstance(ack, orders.HoldAck)
-    session = session_of(b"JSESSIONID=one", "JSESSIONID")
+    session = session_of(b"JSESSIONID=one", b"/", "JSESSIONID")
     assert ack.busy == (session,)
     assert ack.in_flight == 1
     site.switch("temp", busy={str(session): 1})
-    second >> WITH_SESSION
+    second >> (by_path if first_knows_it_by == "cookie" else WITH_SESSION)
     other >> GET
     assert len(site.temp.connections) == 1, "only the other one goes on at once"
     site.temp >> OK
@@ -252,7 +254,7 @@ def test_the_barrier_ends_when_nobody_ends_it(site: Site) -> None:
     first, second = site.client(), site.client()
     first >> WITH_SESSION
     site.hold()
-    session = str(session_of(b"JSESSIONID=one", "JSESSIONID"))
+    session = str(session_of(b"JSESSIONID=one", b"/", "JSESSIONID"))
     site.switch("temp", busy={session: 1})
     second >> WITH_SESSION
     assert site.temp.connections == []
@@ -263,7 +265,7 @@ def test_the_barrier_ends_when_nobody_ends_it(site: Site) -> None:
 
 
 def test_a_hold_and_a_barrier_that_end_in_the_same_moment_wake_once(site: Site, client: Peer) -> None:
-    session = str(session_of(b"JSESSIONID=one", "JSESSIONID"))
+    session = str(session_of(b"JSESSIONID=one", b"/", "JSESSIONID"))
     site.hold()
     site.switch("temp", busy={session: 1})
     site.hold(2)

@@ -187,8 +187,9 @@ def test_an_upgrade_that_is_declined_is_a_plain_response(site: Site, client: Pee
             "Upgrade: h2c",
             "HTTP2-Settings: x",
         ),
+        head("GET /chat HTTP/1.1", "Host: shop.test", "Connection: Upgrade", "Upgrade: ,"),
     ],
-    ids=["none", "1.0", "not-in-connection", "h2c"],
+    ids=["none", "1.0", "not-in-connection", "h2c", "empty-list"],
 )
 def test_a_101_that_nobody_asked_for_is_502(site: Site, client: Peer, request_bytes: bytes) -> None:
     client >> request_bytes
@@ -209,13 +210,23 @@ def test_a_101_that_nobody_asked_for_is_502(site: Site, client: Peer, request_by
         head("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket"),
         head("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: h2c"),
         head("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket, chat"),
+        head("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: ,"),
     ],
-    ids=["no-upgrade", "not-in-connection", "another-protocol", "one-more"],
+    ids=["no-upgrade", "not-in-connection", "another-protocol", "one-more", "empty-list"],
 )
 def test_a_101_to_something_else_is_502(site: Site, client: Peer, answer: bytes) -> None:
     client >> UPGRADE
     site.backend >> answer
     client << Page(502, "the application's response")
+    site.backend << ABORTED
+
+
+def test_a_101_to_an_empty_list_is_502(site: Site, client: Peer) -> None:
+    """The request offered nothing, and a list without a member is nothing: yet the two are not an agreement."""
+    client >> GET
+    site.backend >> head("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: ,")
+    client << Page(502, "the application's response")
+    site.backend.last.received()
     site.backend << ABORTED
 
 

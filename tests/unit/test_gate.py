@@ -9,7 +9,7 @@ import pytest
 
 from proxy.core.gate import LINGER, Effects, Gate, GateFullError, Maintenance, MaintenanceError, Ticket
 from proxy.core.sessions import session_of
-from proxy.http1.head import RequestFields, parse_request_fields
+from proxy.http1.head import RequestHead, parse_request
 
 NOW = 1000.0
 BARRIER = 2.0
@@ -19,7 +19,7 @@ BARRIER = 2.0
 class Owner:
     """A request. `log`: what the gate's effects would have done to it."""
 
-    fields: RequestFields
+    head: RequestHead
     log: list[str] = field(default_factory=list)
 
     def wake(self) -> None:
@@ -29,13 +29,15 @@ class Owner:
         self.log.append("refuse")
 
 
-def request(session: str | None = None) -> Owner:
+def request(session: str | None = None, path: str = "/") -> Owner:
     cookie = f"Cookie: x=y; JSESSIONID={session}\r\n" if session else ""
-    return Owner(parse_request_fields(f"\nHost: a\r\n{cookie}\r\n".encode(), 1))
+    head = parse_request(f"GET {path} HTTP/1.1\r\nHost: a\r\n{cookie}\r\n".encode())
+    assert head is not None
+    return Owner(head)
 
 
 def key(session: str) -> str:
-    found = session_of(f"JSESSIONID={session}".encode(), "JSESSIONID")
+    found = session_of(f"JSESSIONID={session}".encode(), b"/", "JSESSIONID")
     assert found is not None
     return found
 

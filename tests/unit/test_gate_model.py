@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from proxy.core import orders
 from proxy.core.gate import LINGER, Effects, Gate, GateFullError, Ticket
 from proxy.core.switchover import Action, Persist, Phase, Refused, Replace, Reported, Send, Switchover
-from proxy.http1.head import RequestFields, parse_request_fields
+from proxy.http1.head import RequestHead, parse_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,12 +29,18 @@ MAX_HELD: Final = 4
 MAX_WAIT: Final = 30.0
 BARRIER: Final = 2.0
 HOLD: Final = 4.0
-FIELDS: Final = {
-    session: parse_request_fields(
-        b"\nHost: a\r\n%b\r\n" % (b"Cookie: JSESSIONID=%b\r\n" % session.encode() if session else b""), 1
-    )
-    for session in set(SESSIONS)
-}
+
+
+def head_of(session: str | None) -> RequestHead:
+    """A session is known by its cookie, but "b" by its path."""
+    path = b"/;jsessionid=b" if session == "b" else b"/"
+    cookie = b"Cookie: JSESSIONID=%b\r\n" % session.encode() if session and session != "b" else b""
+    head = parse_request(b"GET %b HTTP/1.1\r\nHost: a\r\n%b\r\n" % (path, cookie))
+    assert head is not None
+    return head
+
+
+HEADS: Final = {session: head_of(session) for session in set(SESSIONS)}
 
 
 @dataclass(eq=False)
@@ -48,8 +54,8 @@ class Exchange:
     excused: bool = False
 
     @property
-    def fields(self) -> RequestFields:
-        return FIELDS[self.session]
+    def head(self) -> RequestHead:
+        return HEADS[self.session]
 
     def claim(self) -> None:
         assert self.state in ("new", "waiting")

@@ -17,13 +17,19 @@ from proxy.core import orders
 from proxy.core.gate import LINGER, Effects, Gate, Ticket
 from proxy.core.spread import Spread
 from proxy.core.switchover import Action, Persist, Phase, Refused, Replace, Reported, Send, Switchover
-from proxy.http1.head import RequestFields, parse_request_fields
+from proxy.http1.head import RequestFields, RequestHead, parse_request_fields
 
 SLOTS: Final = ("production", "temp", "third")
 SESSIONS: Final = ("a", "b", "c", "d")
 COOKIES: Final = {slot: f"{slot}.x" for slot in SLOTS}
-FIELDS: Final = {
-    session: parse_request_fields(b"\nHost: a\r\nCookie: JSESSIONID=%b\r\n\r\n" % session.encode(), 1)
+
+
+def head_with(fields: RequestFields) -> RequestHead:
+    return RequestHead(b"GET", b"/", 1, fields, 0, b"a")
+
+
+HEADS: Final = {
+    session: head_with(parse_request_fields(b"\nHost: a\r\nCookie: JSESSIONID=%b\r\n\r\n" % session.encode(), 1))
     for session in SESSIONS
 }
 
@@ -51,8 +57,8 @@ class Request:
         self.refused = False
 
     @property
-    def fields(self) -> RequestFields:
-        return FIELDS[self.session]
+    def head(self) -> RequestHead:
+        return HEADS[self.session]
 
     def wake(self) -> None:
         assert self.ticket is None, "who is woken twice claims twice"

@@ -112,6 +112,8 @@ _BODIES: Final = (
     _refused("17a", "101-without-upgrade", _head(line=b"HTTP/1.1 101 Up"), "it names no protocol"),
     _refused("17a", "101-without-connection", _head(b"Upgrade: websocket", line=b"HTTP/1.1 101 Up"),
              "it does not say that it switches"),
+    _refused("17a", "101-to-an-empty-list", _head(b"Connection: Upgrade", b"Upgrade: ,", line=b"HTTP/1.1 101 Up"),
+             "it names no protocol", (LLHTTP,)),
     _accepted("18", "length-short", _head(b"Content-Length: 9") + b"abc", cut=True),
     _accepted("18", "no-last-chunk", _head(b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n", cut=True),
     _accepted("18", "no-last-crlf", _head(b"Transfer-Encoding: chunked") + b"0\r\n", cut=True),
@@ -147,6 +149,8 @@ _BODIES: Final = (
     _refused("28", "http-0.9", b"<html>hello</html>", "no response"),
     _refused("25", "head-over", _head(*(b"X: " + b"a" * 8000 for _ in range(9)), b"Content-Length: 0"),
              "over 65,536 bytes", _BOTH),
+    _accepted("25", "100-fields", _head(*(b"X: a",) * 99, b"Content-Length: 0")),
+    _refused("25", "101-fields", _head(*(b"X: a",) * 100, b"Content-Length: 0"), "over 100 fields", _BOTH),
     _refused("25", "head-endless", b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70000, "over 65,536 bytes"),
 )  # fmt: skip
 
