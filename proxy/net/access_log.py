@@ -24,6 +24,11 @@ MAX_UNWRITTEN: Final = 64 * 1024 * 1024
 """Bytes that may wait for a slow writer; lines beyond are dropped and counted."""
 
 MAX_TAILS: Final = 1024
+MAX_TAIL: Final = 1024
+"""Bounds of the memory of ends of lines: entries, and bytes of each."""
+
+MAX_SHOWN: Final = 4096
+"""Bytes of a field's value that are logged. A head may be larger, and each of its bytes take five in the log."""
 
 _ESCAPES: Final = {byte: f"\\x{byte:02x}" for byte in [*range(0x20), 0x22, 0x5C, *range(0x7F, 0x100)]}
 
@@ -32,7 +37,8 @@ class AccessLog:
     """One worker's log. `path` "-" is standard output; `format` is json, combined or off.
 
     Raises OperatorError when the file can't be opened. Fields in JSON: `time` (UTC, to a quarter of a second),
-    `id`, `client`, `method`, `target`, `status`, `bytes` (of the body), `ms`, `slot`, `backend`, `referer`, `agent`.
+    `id`, `client`, `method`, `target`, `status`, `bytes` (of the body), `ms`, `slot`, `backend`, `referer`, `agent`;
+    and `cut` (true) where the response, which had begun with `status`, did not reach the client whole.
     """
 
     def __init__(self, path: str, format: str, clock: Callable[[], float] = time) -> None:
@@ -62,15 +68,23 @@ class AccessLog:
                 seconds,
                 slot.encode(),
                 backend.address.encode() if backend is not None else b"-",
+                exchange.cut_off,
             )
             self._lines.append(line)
 
     def own(
-        self, client: bytes, head: RequestHead | None, status: int, size: int, request_id: bytes, seconds: float
+        self,
+        client: bytes,
+        head: RequestHead | None,
+        status: int,
+        size: int,
+        request_id: bytes,
+        seconds: float,
+        cut_off: bool,
     ) -> None:
         """One request was answered without a backend. `head` None: it could not be read."""
         if self._format is not None:
-            self._lines.append(self._format(client, head, status, size, request_id, seconds, b"-", b"-"))
+            self._lines.append(self._format(client, head, status, size, request_id, seconds, b"-", b"-", cut_off))
 
     def flush(self) -> None:
         """Hands the lines to the writer, and looks at the time; called by the worker's clock."""
@@ -92,7 +106,7 @@ class AccessLog:
 
     def _json(
         self, client: bytes, head: RequestHead | None, status: int, size: int, request_id: bytes, seconds: float,
-        slot: bytes, backend: bytes,
+        slot: bytes, backend: bytes, cut_off: bool,
     ) -> bytes:  # fmt: skip
         if head is None:
             method = target = b""
@@ -102,6 +116,8 @@ class AccessLog:
             if b"\\" in target:
                 target = target.replace(b"\\", b"\\\\")
             tail = self._tail(head.fields.referer, head.fields.user_agent)
+        if cut_off:
+            tail = b'"cut":true,' + tail
         return (
             b'{"time":"%b","id":"%b","client":"%b","method":"%b","target":"%b","status":%d,"bytes":%d,"ms":%.2f,'
             b'"slot":"%b","backend":"%b",%b'
@@ -109,7 +125,7 @@ class AccessLog:
 
     def _combined(
         self, client: bytes, head: RequestHead | None, status: int, size: int, request_id: bytes, seconds: float,
-        slot: bytes, backend: bytes,
+        slot: bytes, backend: bytes, cut_off: bool,
     ) -> bytes:  # fmt: skip
         if head is None:
             return b'%b - - [%b] "-" %d %d "-" "-"\n' % (client, self._stamp, status, size)
@@ -126,15 +142,16 @@ class AccessLog:
             else:
                 texts = (_quoted(referer).replace(b"\\", b"\\\\"), _quoted(agent).replace(b"\\", b"\\\\"))
                 tail = b'"referer":"%b","agent":"%b"}\n' % texts
-            if len(self._tails) >= MAX_TAILS:
-                self._tails.clear()
-            self._tails[referer, agent] = tail
+            if len(tail) <= MAX_TAIL:
+                if len(self._tails) >= MAX_TAILS:
+                    self._tails.clear()
+                self._tails[referer, agent] = tail
         return tail
 
 
 def _quoted(value: bytes) -> bytes:
     """The value with what could break a line or a quoted string written as `\\xHH`, as nginx does."""
-    return value.decode("latin-1").translate(_ESCAPES).encode()
+    return value[:MAX_SHOWN].decode("latin-1").translate(_ESCAPES).encode()
 
 
 def _open(path: str) -> int:

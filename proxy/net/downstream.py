@@ -19,6 +19,7 @@ from proxy.http1.rewrite import (
     switching_head,
     with_max_forwards,
 )
+from proxy.net.app import CLIENT_GONE
 from proxy.net.exchange import Exchange
 from proxy.net.file_sender import FileSender, direct_socket
 from proxy.net.pages import OwnAnswer, error_page, options_answer
@@ -80,7 +81,8 @@ class Downstream(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_authority", "_backlog", "_chunks", "_client_eof", "_encode", "_exchange", "_fields", "_forwarded", "_head",
+        "_authority", "_backlog", "_chunks", "_client_eof", "_encode", "_exchange", "_fields", "_file_status",
+        "_forwarded", "_head",
         "_keep_alive", "_owed", "_partial", "_paused", "_peer", "_pipelined", "_request_id", "_running", "_sender",
         "_server", "_started", "_state", "_unsent", "_until_close", "_write_paused", "address", "deadline", "transport",
     )  # fmt: skip
@@ -103,6 +105,7 @@ class Downstream(asyncio.Protocol):
         self._request_id = b""
         self._started = 0.0
         self._sender: FileSender | None = None
+        self._file_status = 0
         self._paused = False  # the exchange can take no more of the body
         self._backlog = False  # too much has come for later requests
         self._write_paused = False
@@ -174,6 +177,7 @@ class Downstream(asyncio.Protocol):
             self._exchange.client_gone()
         if self._sender is not None:
             self._sender.cancel()
+            self._file_cut_off(self._sender)
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -487,17 +491,31 @@ class Downstream(asyncio.Protocol):
             elif self._state == _CLOSED:
                 return
             elif sender.sent:
-                self._server.own_answer(self.address, self._head, answer.status, 0, self._request_id, self._started)
+                self._file_cut_off(sender)
                 self.abort_response()
             else:
                 self._refuse(FileChangedError("the file was changed or removed, and its new state is not known yet"))
 
+        self._file_status = answer.status
         loop = self._server.loop
         direct = direct_socket(loop, self.transport)
         self._sender = sender = FileSender(loop, self.transport, answer.source, sent, direct)
         if self._write_paused:
             sender.pause()
         sender.start(data)
+
+    def _file_cut_off(self, sender: FileSender) -> None:
+        """Counts and logs a file that the client has not got whole, or of which it did not wait for the beginning."""
+        sent = sender.sent
+        self._server.own_answer(
+            self.address,
+            self._head,
+            self._file_status if sent else CLIENT_GONE,
+            sent,
+            self._request_id,
+            self._started,
+            sent > 0,
+        )
 
     def _own_done(self, status: int, body_size: int) -> None:
         self._server.own_answer(self.address, self._head, status, body_size, self._request_id, self._started)
@@ -598,7 +616,7 @@ class Downstream(asyncio.Protocol):
         elif self._state == _NEXT or self._paused:
             if exchange.ticket is None:
                 self.deadline = now + self._server.timeouts.response  # how long it may wait is the gate's to say
-            elif exchange.streams_events:
+            elif exchange.streams_events and not self._client_eof:
                 self.deadline = exchange.started + max(TUNNEL_IDLE, 2 * (now - exchange.started))
             else:
                 exchange.timed_out()

@@ -84,12 +84,13 @@ class Client(Protocol):
 class Exchange:
     """Joins a client to a backend. It ends exactly once, and then its ticket is released.
 
-    `status` is 0 until a response has begun.
+    `status` is 0 until a response has begun; `cut_off`: the response has ended before it was whole.
     """
 
     __slots__ = (
         "_backend", "_connecting", "_forwarded", "_replay", "_response_fields", "_tried", "_tunnel", "_unsent",
-        "app", "bytes_in", "bytes_out", "client", "ended", "fields", "head", "method", "request_id", "request_sent",
+        "app", "bytes_in", "bytes_out", "client", "cut_off",
+        "ended", "fields", "head", "method", "request_id", "request_sent",
         "started", "status", "ticket", "upstream",
     )  # fmt: skip
 
@@ -110,6 +111,7 @@ class Exchange:
         self.upstream: Upstream | None = None
         self.request_sent = False
         self.ended = False
+        self.cut_off = False
         self._forwarded = forwarded
         self._backend: Backend | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -171,6 +173,7 @@ class Exchange:
 
     def client_gone(self) -> None:
         """The client's connection has ended before the exchange."""
+        self.cut_off = self.status > 0 and self._tunnel is None
         self._end()
 
     def client_failed(self, error: RequestError) -> None:
@@ -405,6 +408,7 @@ class Exchange:
         if self.ended:
             return
         if self.status:
+            self.cut_off = True
             self.client.abort_response()
         else:
             self.status = error.status

@@ -105,11 +105,18 @@ class Server:
         return b"%b%06x" % (self._id_prefix, self._last_id)
 
     def own_answer(
-        self, client: bytes, head: RequestHead | None, status: int, size: int, request_id: bytes, started: float
+        self,
+        client: bytes,
+        head: RequestHead | None,
+        status: int,
+        size: int,
+        request_id: bytes,
+        started: float,
+        cut_off: bool = False,
     ) -> None:
-        """Counts and logs what was answered without a backend."""
+        """Counts and logs what was answered without a backend. `cut_off`: the client has not got all of it."""
         self._own[status] = self._own.get(status, 0) + 1
-        self._log.own(client, head, status, size, request_id, self.now() - started)
+        self._log.own(client, head, status, size, request_id, self.now() - started, cut_off)
 
     # --- for the worker --------------------------------------------------------------------------------------------
 

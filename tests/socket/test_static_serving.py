@@ -257,6 +257,15 @@ def test_a_client_that_leaves_in_the_middle(run: Callable[..., None]) -> None:
         other = await site.client()
         assert (await other.get("large.bin"))[2] == LARGE
         await other.close()
+        await site.left_alone()
+        snapshot = site.server.snapshot()
+        assert (snapshot["requests"], snapshot["own"]) == (2, {"200": 2}), "each request is counted once"
+        await site.finish()
+        first, second = [json.loads(line) for line in site.log_path.read_text().splitlines()]
+        assert (first["status"], first["cut"]) == (200, True)
+        assert 0 < first["bytes"] < len(LARGE)
+        assert (second["status"], second["bytes"]) == (200, len(LARGE))
+        assert "cut" not in second
 
     run(scenario)
 

@@ -142,3 +142,44 @@ def test_every_kind_of_end_has_its_line(build: Callable[..., Site], format: str)
         assert [line["backend"] for line in shown][-1] == "-"
     else:
         assert [int(line.split('" ')[1][:3]) for line in lines] == ends
+
+
+def test_a_response_that_did_not_reach_its_client_whole_says_so(site: Site, client: Peer) -> None:
+    """Whoever cut it off. A page in place of a response, a request without an answer and a tunnel's end are no cuts."""
+    sized = head("HTTP/1.1 200 OK", "Content-Length: 5")
+    upgrade = head("GET / HTTP/1.1", "Host: a", "Connection: Upgrade", "Upgrade: x")
+    client >> GET
+    site.backend >> sized + b"he"
+    site.backend >> EOF
+    leaving = site.client()
+    leaving >> GET
+    site.backend >> sized + b"he"
+    leaving >> RESET
+    whole = site.client()
+    whole >> GET
+    site.backend >> sized + b"hello"
+    whole >> GET
+    site.backend >> b"garbage\r\n\r\n"
+    whole >> GET
+    whole >> RESET
+    tunnel = site.client()
+    tunnel >> upgrade
+    site.backend >> head("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: x")
+    tunnel >> RESET
+    lines = parsed(site)
+    assert [(line["status"], line.get("cut")) for line in lines] == [
+        (200, True), (200, True), (200, None), (502, None), (499, None), (101, None)
+    ]  # fmt: skip
+    assert [line["bytes"] for line in lines] == [2, 2, 5, 0, 0, 0]
+
+
+@WHOLE
+def test_long_fields_are_cut_and_not_remembered(site: Site, client: Peer, piecewise: bool) -> None:
+    """Each byte of them may take five in the log, and a head may be all one field."""
+    for letter in (b"a", b"b"):
+        client >> b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: " + letter + b"\xff" * 30_000 + b"\r\n\r\n"
+        site.backend >> OK
+    first, second = site.finish()
+    assert json.loads(first)["agent"] == "a" + r"\xff" * 4095
+    assert json.loads(second)["agent"] == "b" + r"\xff" * 4095
+    assert len(first) < 21_000
