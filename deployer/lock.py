@@ -50,13 +50,20 @@ class Lock:
         """Takes the lock for the time of a with-block. Raises Refused at once when another process has it."""
         descriptor = self._taken()
         try:
-            mine = Holder(os.getpid(), by, command, self._clock.time())
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(asdict(mine)).encode(), 0)
+            self._name(descriptor, Holder(os.getpid(), by, command, self._clock.time()))
             yield HeldLock(self.path, descriptor)
             os.ftruncate(descriptor, 0)
         finally:
             os.close(descriptor)
+
+    def _name(self, descriptor: int, holder: Holder) -> None:
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(asdict(holder)).encode(), 0)
+        except OSError as error:
+            raise Refused(
+                f"the lock {self.path} can't be written: {error.strerror}", "make room for state_dir"
+            ) from error
 
     def _taken(self) -> int:
         """A descriptor of the locked file. Tries several times: whoever asks who has it locks it for a moment."""
@@ -84,7 +91,7 @@ class Lock:
     def _refusal(self) -> Refused:
         holder = self._read()
         who = f"pid {holder.pid} ({holder.by}): {holder.command}" if holder else "another process"
-        since = f", for {self._clock.time() - holder.since:.0f} s" if holder else ""
+        since = f", for {max(0.0, self._clock.time() - holder.since):.0f} s" if holder else ""
         return Refused(
             f"the site is locked by {who}{since}",
             "wait for its end (`deployer status` shows it); `deployer lock break` is for one that hangs",

@@ -1,6 +1,7 @@
 """Stands in for `java` running Tomcat: the same command line, files, ports and signals, started in a tenth of a second.
 
-What the WAR's `behaviour` entry says, it does: `fails` (the application does not start), `broken` (/health is 500).
+What the WAR's `behaviour` entry says, it does: `fails` (the application does not start), `hangs` (its start never
+ends), `broken` (/health is 500).
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ def main() -> None:
         behaviour = json.loads(war.read("behaviour"))
     print(f"stand-in for Tomcat in {base}: {behaviour}", flush=True)
     signal.signal(signal.SIGTERM, stop)
-    started = not behaviour.get("fails")
-    control = Server(("127.0.0.1", ports["control"]), control_handler(started))
+    state = "STOPPED" if behaviour.get("fails") else "STARTING" if behaviour.get("hangs") else "STARTED"
+    control = Server(("127.0.0.1", ports["control"]), control_handler(state))
     threading.Thread(target=control.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    if not started:
+    if state == "STARTING":
+        signal.pause()
+    if state == "STOPPED":
         print("22-Nov-2026 20:45:00.123 SEVERE [main] org.apache.catalina.core.StandardContext.listenerStart")
         print("\tjava.lang.IllegalStateException: there is no database", flush=True)
         signal.pause()
@@ -47,7 +50,7 @@ def stop(_number: int, _frame: FrameType | None) -> None:
     sys.exit(143)
 
 
-def control_handler(started: bool) -> type[BaseHTTPRequestHandler]:
+def control_handler(state: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             query = parse_qs(urlsplit(self.path).query)
@@ -56,7 +59,8 @@ def control_handler(started: bool) -> type[BaseHTTPRequestHandler]:
             name, attribute = query["get"][0], query["att"][0]
             values = {"activeSessions": "3", "stateTransferred": "true"}
             if attribute == "stateName":
-                values["stateName"] = "STARTED" if started or "type=Service" in name else "STOPPED"
+                service = "STARTING" if state == "STARTING" else "STARTED"
+                values["stateName"] = service if "type=Service" in name else state
             return answer(self, 200, f"OK - Attribute get '{name}' - {attribute} = {values[attribute]}\n")
 
         def log_message(self, format: str, *args: object) -> None:

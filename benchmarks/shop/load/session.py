@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shop.load.client import Reply
+    from .client import Reply
 
 BLOCK = 65536
 ASSET = re.compile(rb'(?:href|src)="([^"]*/static/[a-z]+\.([0-9a-f]{16})\.(?:css|js|png))"')

@@ -1,0 +1,1 @@
+"""Kills at each step of a release under load, and what became of the users: `scripts/bench faults`."""

@@ -1,0 +1,109 @@
+"""The table of faults as Markdown. Text from data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.report import table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.faults.run import Record
+    from benchmarks.machine import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Where and when."""
+
+    when: str
+    commit: str
+    machine: Machine
+    users: int
+
+
+HEAD: Final = """\
+# Faults in a release
+
+What becomes of users when, at each step of a release under load, the deployer, one of the two Tomcats or the proxy's
+supervisor is killed with SIGKILL. `scripts/bench faults` makes this table.
+
+{users} users check their sessions and every answer, and send each request once. At the step the fault is injected;
+the supervisor is started again after 100 ms, as systemd does. Then the operator types what `deployer status`
+advises, until users are served and nothing is cut off. Up to its first switch `return` does the same steps as `swap`,
+so it is tried from there on. *Active* and *idle* are meant at the moment of the kill.
+
+- **in flight**: the killed Tomcat had these requests. They are not sent again to another one: they may have acted.
+- **dead slot**: requests that came while the killed Tomcat was the active one, answered with 502 at once. The proxy
+  sends users to another slot only by a switch: the operator's, the deployer's or a trial's end. *down* is that time.
+- **by us**: all others, which would be the deployer's or the proxy's doing.
+- **lost**: sessions that the server did not know any more or had with another content. When the active Tomcat is
+  killed while no other is up, all of them are gone: such a row is marked *alone*.
+"""
+
+
+def to_markdown(records: Sequence[Record], made: Made) -> str:
+    """The page."""
+    where = made.machine
+    right = sum(record.is_right for record in records)
+    ours = sum(record.account.ours for record in records)
+    lost = sum(record.account.lost + record.account.torn for record in records if not record.alone)
+    lines = [
+        HEAD.format(users=made.users),
+        f"Made {made.when} at commit {made.commit}; {where.cpu}, {where.cores} cores, Python {where.python}; load "
+        f"average {where.load} before the run.",
+        "",
+        f"**{len(records)} rows: {ours} requests failed by the deployer's or the proxy's doing; {lost} sessions lost "
+        f"where another Tomcat was up; {right} of {len(records)} rows as they must be.**",
+        "",
+    ]
+    for strategy in dict.fromkeys(record.row.strategy for record in records):
+        part = [record for record in records if record.row.strategy == strategy]
+        lines += [f"## {strategy}", "", _table(part)]
+    wrong = [record for record in records if not record.is_right]
+    if wrong:
+        lines += ["## Not as they must be", ""]
+        lines += [f"- {record.row.name}: {_why(record)}" for record in wrong]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(records: Sequence[Record]) -> str:
+    head = (
+        "step",
+        "killed",
+        "the release",
+        "the operator",
+        "outcome",
+        "in flight",
+        "dead slot",
+        "by us",
+        "lost",
+        "down",
+    )
+    return table(head, [_row(record) for record in records], left=5)
+
+
+def _row(record: Record) -> tuple[str, ...]:
+    found = record.account
+    counts = (found.in_flight, found.dead, found.ours, found.lost + found.torn)
+    killed = record.row.fault + (" (alone)" if record.alone else "")
+    mends = "; ".join(f"`{mend}`" for mend in record.mends)
+    return (
+        record.row.step,
+        killed,
+        _cell(record.release),
+        _cell(mends) or "-",
+        _cell(record.outcome),
+        *map(str, counts),
+        f"{record.down:.1f} s" if record.down else "-",
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "/").replace("\n", " ")
+
+
+def _why(record: Record) -> str:
+    return _cell("; ".join((record.problem, *record.account.unexcused[:3])).strip("; "))
