@@ -15,7 +15,6 @@ from deployer.proxy_client import ProxyClient
 from deployer.site import Site
 from deployer.store import Store
 from deployer.tomcat import layout
-from deployer.tomcat.account import TOMCAT_USER
 from deployer.tomcat.home import find_java, find_tomcat
 from deployer.tomcat.keys import Keys, installation_keys
 from deployer.tomcat.layout import InstanceSpec, Peer
@@ -143,7 +142,7 @@ def _slots(
     times = SlotTimes(
         settings.health.timeout, settings.tomcat.stop, settings.sessions.timeout, settings.sessions.tolerance
     )
-    user = TOMCAT_USER if os.geteuid() == 0 else None
+    user = layout.TOMCAT_USER if os.geteuid() == 0 else None
     slots = {}
     for number, (name, slot) in enumerate(settings.slots.items(), 1):
         base = Path(slot.base).absolute()

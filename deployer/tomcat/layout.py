@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from deployer.tomcat.home import Java, TomcatHome
 
+TOMCAT_USER = "tomcat"
+"""Who runs Tomcat when the deployer is root (Debian's package makes this user)."""
+
 CONTROL_USER = "switchyard"
 """The name that the control service's BASIC authentication expects."""
 

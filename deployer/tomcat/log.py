@@ -1,4 +1,4 @@
-"""Reads a Tomcat log: which records are SEVERE, and what the cause was. Pure but for `read_log`.
+"""Reads a Tomcat log: which records are SEVERE, and what the cause was. Pure.
 
 A record is one line `22-Nov-2026 20:45:00.123 SEVERE [main] org.apache.catalina.Class.method message` (juli's
 OneLineFormatter), followed by its exception as Throwable.printStackTrace writes it, indented by a tab. Month, level
@@ -11,24 +11,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deployer.server import throwables
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
-
-LARGEST_READ = 8 << 20
-"""Bytes of a log that are looked at, from its end: a start logs a few kilobytes."""
-
-_MOST_LINES = 8
 
 _RECORD = re.compile(
     r"^\d{2}-\S+-\d{4} \d{2}:\d{2}:\d{2}\.\d{3} (?P<level>\S+) \[(?P<thread>.*?)\]"
     r" (?P<source>\S+) (?P<message>.*)$"
 )
-_THROWABLE = re.compile(
-    r"^\t*(?:Caused by: )?(?P<type>(?:[\w$]+\.)+[\w$]*(?:Exception|Error|Throwable)\b[\w$]*)"
-    r"(?:[:;] (?P<text>.*))?$"
-)
-_FRAME = re.compile(r"^\s*(?:at |\.\.\. \d+ (?:more|common frames))")
 _SEVERE = frozenset(["SEVERE", "SCHWERWIEGEND", "GRAVE", "\u81f4\u547d\u7684", "\u4e25\u91cd"])
 _SESSION_SOURCES = ("org.apache.catalina.ha.", "org.apache.catalina.tribes.")
 
@@ -54,12 +45,7 @@ class LogRecord:
 
     def causes(self) -> list[str]:
         """The exceptions' own words, outermost first: "java.lang.IllegalStateException: no database"."""
-        found = []
-        for line in (self.message, *self.detail):
-            match = None if _FRAME.match(line) else _THROWABLE.match(line)
-            if match:
-                found.append(f"{match['type']}: {match['text']}" if match["text"] else match["type"])
-        return found
+        return throwables.causes((self.message, *self.detail))
 
 
 def parse(lines: Iterable[str]) -> list[LogRecord]:
@@ -127,7 +113,7 @@ def explain(records: list[LogRecord]) -> str:
     if told is not None:
         return _told("Tomcat logged a SEVERE record", told)
     lines = [line for record in records if record.level == "STDERR" for line in (record.message, *record.detail)]
-    return "\n".join(["the JVM said:", *(f"  {line}" for line in lines[:_MOST_LINES])]) if lines else ""
+    return "\n".join(["the JVM said:", *(f"  {line}" for line in lines[: throwables.MOST_LINES])]) if lines else ""
 
 
 def _plain(record: LogRecord) -> str:
@@ -136,23 +122,6 @@ def _plain(record: LogRecord) -> str:
 
 
 def _told(plain: str, record: LogRecord) -> str:
-    return "\n".join([plain, f"  {record.message}", *(f"    {cause}" for cause in _without_repeats(record.causes()))])
-
-
-def _without_repeats(causes: list[str]) -> list[str]:
-    return list(dict.fromkeys(causes))[:_MOST_LINES]
-
-
-def read_log(path: Path, largest: int = LARGEST_READ) -> list[str]:
-    """The lines of a log, at most its last `largest` bytes; [] when there is none.
-
-    Raises OSError when it is there and cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(max(0, size - largest))
-            lines = stream.read(largest).decode("utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    return lines[1:] if size > largest else lines
+    return "\n".join(
+        [plain, f"  {record.message}", *(f"    {cause}" for cause in throwables.without_repeats(record.causes()))]
+    )

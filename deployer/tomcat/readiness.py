@@ -4,19 +4,6 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Protocol
-
-
-class Health(Protocol):
-    """How an application shows that it works. path: with the context path, None for no probe."""
-
-    @property
-    def path(self) -> str | None:
-        """Such as "/health"."""
-
-    @property
-    def successes(self) -> int:
-        """How many answers with status 200 in a row count as ready."""
 
 
 class Verdict(enum.Enum):

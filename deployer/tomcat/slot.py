@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from deployer.clock import Clock
     from deployer.release import InstanceFacts, Release
+    from deployer.server.probe import Health
     from deployer.site import Say
     from deployer.tomcat.process import Instance
-    from deployer.tomcat.readiness import Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,7 @@ class TomcatSlot:
 
     def stop(self) -> str:
         """See SlotServer."""
-        stopped = self.instance.stop(self.times.stop)
-        if stopped.how == "SIGKILL":
-            return f"killed after {stopped.seconds:.1f} s: it did not stop by itself"
-        return "was not running" if stopped.how == "not running" else f"stopped in {stopped.seconds:.1f} s"
+        return str(self.instance.stop(self.times.stop))
 
     def log_tail(self, lines: int) -> list[str]:
         """See SlotServer."""

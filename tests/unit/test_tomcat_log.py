@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployer.tomcat.log import explain, parse, read_log, server_started, severe
+from deployer.server.log import read_log
+from deployer.tomcat.log import explain, parse, server_started, severe
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,12 +14,12 @@ import pytest
 
 from deployer.errors import ConfigurationError, InstanceError
 from deployer.tomcat import files
-from deployer.tomcat.account import Account
+from deployer.server.account import Account
 from deployer.tomcat.home import Java, TomcatHome
 from deployer.tomcat.keys import installation_keys
 from deployer.tomcat.layout import InstanceSpec
 from deployer.tomcat.process import Instance
-from deployer.tomcat.processes import ProcessId
+from deployer.server.processes import ProcessId
 
 
 class FakeProcesses:

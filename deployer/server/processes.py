@@ -20,7 +20,7 @@ from deployer.errors import InstanceError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from deployer.tomcat.account import Account
+    from deployer.server.account import Account
 
 # The shell starts the program in the background, tells its pid and ends: the program is then nobody's child, so that
 # it needs no reaping and looks the same to the deployer that started it and to a later one.
@@ -113,6 +113,21 @@ class Processes:
                 identity = self.identity(int(entry.name))
                 found += [identity] if identity else []
         return sorted(found, key=lambda process: process.start_ticks)
+
+    def find_marked(self, variable: str, value: str, uids: Collection[int]) -> list[ProcessId]:
+        """The processes of these users in whose environment `variable` is `value`, but for this one; oldest first."""
+        wanted = f"{variable}={value}".encode()
+        found = []
+        for entry in self.proc.iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            try:
+                marked = entry.stat().st_uid in uids and wanted in (entry / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            identity = self.identity(int(entry.name)) if marked else None
+            found += [identity] if identity else []
+        return sorted(found, key=lambda process: (process.start_ticks, process.pid))
 
     def signal(self, process: ProcessId, number: signal.Signals) -> bool:
         """Signals it; False when it has ended. Raises InstanceError when we are not allowed to."""

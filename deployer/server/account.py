@@ -1,7 +1,7 @@
-"""Who runs a slot's Tomcat.
+"""Who runs a slot's server.
 
-A deployer that is root runs Tomcat as the user `tomcat` where that user exists. Where this user cannot reach a
-directory that Tomcat needs (a checkout under a closed home directory), Tomcat runs as the invoking user and the
+A deployer that is root runs it as a user of its own (`tomcat`, `jetty`) where that user exists. Where this user cannot
+reach a directory that it needs (a checkout under a closed home directory), it runs as the invoking user and the
 account carries a warning: a slot that does not start at all would help nobody, and the operator must know.
 """
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-TOMCAT_USER = "tomcat"
-
 
 class PopenArguments(TypedDict, total=False):
     """What subprocess needs to start a process as another user."""
@@ -30,7 +28,7 @@ class PopenArguments(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The user who runs Tomcat. other: not the deployer's own. warning: "" or what the operator must know."""
+    """The user who runs a server. other: not the deployer's own. warning: "" or what the operator must know."""
 
     name: str
     uid: int
@@ -50,8 +48,8 @@ class Account:
         return {"HOME": str(home), "USER": self.name, "LOGNAME": self.name} if self.other else {}
 
 
-def choose(needed: Iterable[Path], name: str = TOMCAT_USER) -> Account:
-    """The account for a Tomcat that needs to reach these paths (existing parts of them are looked at)."""
+def choose(needed: Iterable[Path], name: str) -> Account:
+    """The account for a server that needs to reach these paths (existing parts of them are looked at)."""
     own = _own()
     if own.uid != 0:
         return own
@@ -59,13 +57,13 @@ def choose(needed: Iterable[Path], name: str = TOMCAT_USER) -> Account:
         entry = pwd.getpwnam(name)
     except KeyError:
         advice = f"create it: useradd --system --shell /usr/sbin/nologin {name}"
-        return _own(f"Tomcat runs as {own.name}, because there is no user {name}; {advice}")
+        return _own(f"slots run as {own.name}, because there is no user {name}; {advice}")
     groups = {entry.pw_gid, *_groups(name, entry.pw_gid)}
     for path in needed:
         closed = _closed_to(path.absolute(), entry.pw_uid, groups)
         if closed is not None:
             advice = f"run chmod o+x {closed}, or choose another slots.*.base"
-            return _own(f"Tomcat runs as {own.name}, because the user {name} may not enter {closed}: {advice}")
+            return _own(f"slots run as {own.name}, because the user {name} may not enter {closed}: {advice}")
     return Account(name, entry.pw_uid, entry.pw_gid, other=True)
 
 
