@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from deployer.errors import DeployerError
+from deployer.remote.command import HostCommand, taken_place, tunnel, with_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,13 @@ person: the message says what is running where.
 """
 
 
-class _Group(click.Group):
+class _Commands(click.Group):
+    """A group whose commands take --host."""
+
+    command_class = HostCommand
+
+
+class _Group(_Commands):
     """A group whose help names the exit codes once, at its end."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -54,6 +61,7 @@ def cli(ctx: click.Context, config: str | None) -> None:
     deployer release app.war --dry-run    only print the steps and what each one touches
     deployer status                       what is running where, and what to do
     deployer rollback                     go back to the release before
+    deployer status --host me@server      each command also runs on a server, over SSH
     """
     ctx.obj = config
 
@@ -347,19 +355,35 @@ def check(ctx: click.Context, /, war: Path, **options: Any) -> None:
     ctx.exit(3 if bad else 0)
 
 
-@cli.command()
+@cli.command(cls=click.Command)
+@click.option("--yes", is_flag=True, help="With --host: install packages that are missing there, by apt as root.")
+@click.option("--python", metavar="FILE", help="With --host: the Python there, 3.11 or newer.")
 @_with_json
 @_with_config
+@with_host
 @click.pass_context
 def init(ctx: click.Context, /, **options: Any) -> None:
     """Make a configuration, the directories and the secrets where there are none, and look at what is missing.
 
     Nothing that is there is changed. Exit code 3 when something is missing.
+
+    With --host: install this switchyard there, in a .venv, send the configuration where there is none, and do the same.
+
+    \b
+    deployer init --host deploy@shop.example.org
     """
     from deployer.clock import SystemClock
     from deployer.setup import initialise
 
+    place = taken_place(options)
     config = options["config"] or ctx.obj or _found_config() or _DEFAULTS[0]
+    if place is not None:
+        from deployer.remote.install import Wanted, install
+
+        wanted = Wanted(Path(config), options["python"], install=options["yes"])
+        _print_findings(ctx, install(place, wanted, lambda text: click.echo(text, err=True)), options)
+    if options["yes"] or options["python"]:
+        raise click.UsageError("--yes and --python go with --host")
     _print_findings(ctx, initialise(Path(config), SystemClock()), options)
 
 
@@ -378,7 +402,10 @@ def doctor(ctx: click.Context, /, **options: Any) -> None:
     _print_findings(ctx, examine(_settings(ctx, options["config"]), SystemClock(), need_proxy=True), options)
 
 
-@cli.group()
+cli.add_command(tunnel)
+
+
+@cli.group(cls=_Commands)
 def lock() -> None:
     """The lock by which one command at a time changes the site."""
 
@@ -493,7 +520,7 @@ def _print(document: dict[str, Any], lines: Callable[[], list[str]], *, as_json:
         click.echo(line)
 
 
-def _print_findings(ctx: click.Context, findings: list[Finding], options: dict[str, Any]) -> None:
+def _print_findings(ctx: click.Context, findings: list[Finding], options: dict[str, Any]) -> NoReturn:
     document = {"findings": [{"state": one.state, "what": one.what, "advice": one.advice} for one in findings]}
     _print(document, lambda: list(map(str, findings)), as_json=options["as_json"])
     ctx.exit(3 if any(one.state == "missing" for one in findings) else 0)
