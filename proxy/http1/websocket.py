@@ -7,6 +7,10 @@ from typing import Final
 SERVICE_RESTART: Final = (1012).to_bytes(2, "big")
 """The status code of a server that is restarted: the client may come again (IANA's registry of close codes)."""
 
+GOING_AWAY: Final = (1001).to_bytes(2, "big")
+"""What a server is told in its client's place (RFC 6455 section 7.4.1). Tomcat takes 1012, which is no code of that RFC,
+for 1002, and the application for a protocol error."""
+
 _LONG, _LONGER = 126, 127
 _CLOSE: Final = 8
 
@@ -80,8 +84,8 @@ def _payload_size(head: bytes) -> int:
 
 
 def close_frame(mask: bytes = b"") -> bytes:
-    """A close frame with the status code 1012. `mask`: four random bytes towards a server, none towards a client."""
+    """A close frame: 1012 towards a client, 1001 towards a server, for which `mask` is four random bytes."""
     if not mask:
         return b"\x88\x02" + SERVICE_RESTART
-    payload = bytes(byte ^ key for byte, key in zip(SERVICE_RESTART, mask, strict=False))
+    payload = bytes(byte ^ key for byte, key in zip(GOING_AWAY, mask, strict=False))
     return b"\x88\x82" + mask + payload

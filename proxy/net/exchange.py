@@ -220,7 +220,7 @@ class Exchange:
         return self._tunnel is not None and self._tunnel.is_websocket
 
     def close_websocket(self) -> None:
-        """Both ends get a close frame with 1012, each when the frame that has begun to pass is whole; then it ends."""
+        """Both ends get a close frame, each when the frame that has begun to pass is whole; then it ends."""
         tunnel = self._tunnel
         if self.ended or tunnel is None or self.upstream is None:
             return

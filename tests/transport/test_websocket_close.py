@@ -18,6 +18,7 @@ TEXT = b"\x81\x05hello"
 LONG = b"\x82\x7e\x01\x00" + b"x" * 256
 MASKED = b"\x81\x82\x01\x02\x03\x04ab"
 CLOSE = b"\x88\x02\x03\xf4"
+GONE = b"\x88\x02\x03\xe9"
 
 
 def unmasked(frame: bytes) -> bytes:
@@ -58,7 +59,7 @@ def test_both_ends_are_told(site: Site, client: Peer) -> None:
     leave(site)
     client << CLOSE
     client << EOF
-    assert unmasked(backend.received()) == CLOSE
+    assert unmasked(backend.received()) == GONE
     backend << CLOSED
     assert drained(site) == 1
     client >> b"\x88\x82\x01\x02\x03\x04\x02\xf6"
@@ -73,7 +74,7 @@ def test_a_frame_that_has_begun_is_finished_first(site: Site, client: Peer) -> N
     client << LONG[:100]
     leave(site)
     client << b""
-    assert unmasked(backend.received()) == CLOSE, "the other direction need not wait"
+    assert unmasked(backend.received()) == GONE, "the other direction need not wait"
     assert drained(site) == 0
     backend >> LONG[100:] + TEXT
     client << LONG[100:] + CLOSE
@@ -91,7 +92,7 @@ def test_the_client_s_frame_is_finished_first(site: Site, client: Peer) -> None:
     client >> MASKED[3:] + MASKED
     data = backend.received()
     assert data[: len(MASKED) - 3] == MASKED[3:]
-    assert unmasked(data[len(MASKED) - 3 :]) == CLOSE
+    assert unmasked(data[len(MASKED) - 3 :]) == GONE
     assert drained(site) == 1
 
 
@@ -113,7 +114,7 @@ def test_who_has_sent_a_close_frame_gets_no_second_one_after_it(site: Site, clie
     leave(site)
     client << b""
     client << EOF
-    assert unmasked(backend.received()) == CLOSE
+    assert unmasked(backend.received()) == GONE
     assert drained(site) == 1
 
 

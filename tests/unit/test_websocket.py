@@ -75,4 +75,4 @@ def test_a_close_frame_is_seen() -> None:
 
 def test_close_frames() -> None:
     assert close_frame() == b"\x88\x02\x03\xf4"
-    assert close_frame(b"\x01\x02\x03\x04") == b"\x88\x82\x01\x02\x03\x04\x02\xf6"
+    assert close_frame(b"\x01\x02\x03\x04") == b"\x88\x82\x01\x02\x03\x04\x02\xeb"
