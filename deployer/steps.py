@@ -200,8 +200,10 @@ class StopSlot:
         """See Step."""
         name = self.place.name
         if not self.active_too:
-            if site.proxy.app().active == name:
+            active = site.proxy.app().active
+            if active == name:
                 raise ReleaseFailed(f"{name} is active, so it is not stopped: the proxy sends users there")
+            _check_not_last(site, active, name)
             _wait_idle(site, name, say)
         if self.heir:
             _sessions(site, self.heir, name, say, accept_loss=self.accept_session_loss, fresh=False)
@@ -468,6 +470,15 @@ def _sessions(site: Site, here: str, other: str, say: Say, *, accept_loss: bool,
         if not accept_loss:
             raise
         return f"accepted: {missing}"
+
+
+def _check_not_last(site: Site, active: str, name: str) -> None:
+    """The active slot may have died since the plan was made; then the sessions are in this one alone."""
+    if not site.slots[active].observe().running and site.slots[name].observe().http_ready:
+        raise ReleaseFailed(
+            f"{active} is active and does not run, so {name} is not stopped: it is the last one that can serve",
+            f"`deployer switch {name}` sends users there",
+        )
 
 
 def _wait_idle(site: Site, name: str, say: Say) -> None:

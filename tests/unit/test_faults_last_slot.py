@@ -1,0 +1,25 @@
+"""The active slot dies while a release begins: the other one may be the last that has the users' sessions."""
+
+from __future__ import annotations
+
+import pytest
+from site_model import Model, release
+
+from deployer.steps import StopSlot
+
+
+@pytest.mark.parametrize("strategy", ["return", "swap"])
+def test_the_last_slot_that_serves_is_not_stopped(strategy: str) -> None:
+    model = Model()
+    model.runs("production", 1)
+    model.runs("temp", 0)
+    plan = model.plan(2, strategy)
+    assert any(isinstance(step, StopSlot) and step.name == "stop temp" for step in plan.steps)
+    model.world.outage_allowed = True
+    model.stopped("production")
+    outcome = model.run(plan)
+    assert outcome.state == "undone"
+    assert "production is active and does not run, so temp is not stopped" in outcome.problem
+    assert outcome.advice == "`deployer switch temp` sends users there"
+    assert model.world.slots["temp"].running
+    assert model.world.slots["temp"].deployed == release(0).id
