@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.faults.rows import all_rows
 from benchmarks.report import table
 
 if TYPE_CHECKING:
@@ -16,10 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Where and when."""
+    """Where and when the last row was made."""
 
     when: str
-    commit: str
     machine: Machine
     users: int
 
@@ -50,10 +50,12 @@ def to_markdown(records: Sequence[Record], made: Made) -> str:
     right = sum(record.is_right for record in records)
     ours = sum(record.account.ours for record in records)
     lost = sum(record.account.lost + record.account.torn for record in records if not record.alone)
+    commits = list(dict.fromkeys(record.commit for record in records))
+    missing = len(all_rows()) - len(records)
     lines = [
         HEAD.format(users=made.users),
-        f"Made {made.when} at commit {made.commit}; {where.cpu}, {where.cores} cores, Python {where.python}; load "
-        f"average {where.load} before the run.",
+        f"Made {made.when} at commit {', '.join(commits)}; {where.cpu}, {where.cores} cores, Python {where.python}; "
+        f"load average {where.load} before the run." + (f" {missing} rows are not made yet." if missing else ""),
         "",
         f"**{len(records)} rows: {ours} requests failed by the deployer's or the proxy's doing; {lost} sessions lost "
         f"where another Tomcat was up; {right} of {len(records)} rows as they must be.**",

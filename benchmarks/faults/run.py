@@ -13,13 +13,13 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from benchmarks.demo.site import DemoError
 from benchmarks.faults.account import Account, Death, account, read_slots
 from benchmarks.faults.operator import needs_mending, next_command
+from benchmarks.faults.rows import Row
 from benchmarks.faults.site import COMMAND_SECONDS, RESTART_SECONDS, last_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from benchmarks.faults.rows import Row
     from benchmarks.faults.site import FaultSite
     from benchmarks.faults.users import Users
 
@@ -48,6 +48,7 @@ class Record:
 
     release: how the release's command ended. said: what `deployer status` advised then. mends: commands that the
     operator typed. down: seconds in which users got no answer because of the killed Tomcat. problem: what is wrong.
+    commit: of the project.
     """
 
     row: Row
@@ -60,6 +61,16 @@ class Record:
     down: float
     seconds: float
     problem: str = ""
+    commit: str = ""
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Record:
+        """From its JSON. Raises TypeError and KeyError when it is of another shape."""
+        facts = dict(document)
+        row, found = Row(**facts.pop("row")), facts.pop("account")
+        found = Account(**{**found, "unexcused": tuple(found["unexcused"])})
+        facts |= {"said": tuple(facts["said"]), "mends": tuple(facts["mends"])}
+        return cls(row=row, account=found, **facts)
 
     @property
     def is_right(self) -> bool:

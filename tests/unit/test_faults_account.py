@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -105,7 +105,7 @@ def test_the_page_counts_by_cause_and_names_what_is_not_right() -> None:
     alone = replace(good, account=Account(lost=3), alone=True, down=0.0)
     bad = replace(good, account=Account(ours=1, unexcused=("GET /: status 502",)))
     machine = Machine("a CPU", 2, 4.0, "6.1", "3.11.7", 0.5)
-    page = to_markdown([good, alone, bad], Made("2026-11-22", "abc1234", machine, 12))
+    page = to_markdown([good, alone, bad], Made("2026-11-22", machine, 12))
     assert (
         "| watch temp | active Tomcat | killed | `deployer resume` | new release, temp | 2 | 9 | 0 | 0 | 1.5 s |"
         in page
@@ -113,6 +113,13 @@ def test_the_page_counts_by_cause_and_names_what_is_not_right() -> None:
     assert "| active Tomcat (alone) | killed | `deployer resume` | new release, temp | 0 | 0 | 0 | 3 | - |" in page
     assert "3 rows: 1 requests failed by the deployer's or the proxy's doing; 0 sessions lost" in page
     assert "- swap: watch temp: active Tomcat: GET /: status 502" in page
+    assert f"{len(all_rows()) - 3} rows are not made yet" in page
     assert good.is_right
     assert alone.is_right
     assert not bad.is_right
+
+
+def test_a_record_is_read_back() -> None:
+    row = Row("swap", "watch temp", "active Tomcat", "resume")
+    record = Record(row, "killed", ("a",), ("b", "c"), "new", Account(1, unexcused=("d",)), False, 1.5, 20.0, "", "abc")
+    assert Record.read(json.loads(json.dumps(asdict(record)))) == record
