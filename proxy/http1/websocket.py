@@ -8,7 +8,7 @@ SERVICE_RESTART: Final = (1012).to_bytes(2, "big")
 """The status code of a server that is restarted: the client may come again (IANA's registry of close codes)."""
 
 GOING_AWAY: Final = (1001).to_bytes(2, "big")
-"""What a server is told in its client's place (RFC 6455 section 7.4.1). Tomcat takes 1012, which is no code of that RFC,
+"""What a server is told in its client's place (RFC 6455 section 7.4.1). Tomcat takes 1012, which the RFC does not have,
 for 1002, and the application for a protocol error."""
 
 _LONG, _LONGER = 126, 127
