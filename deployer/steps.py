@@ -467,6 +467,8 @@ def _sessions(site: Site, here: str, other: str, say: Say, *, accept_loss: bool,
     try:
         return site.slots[here].wait_sessions(site.slots[other], say, fresh=fresh)
     except SessionsMissing as missing:
+        if not site.slots[other].observe().running:
+            return f"{other} has died meanwhile: what {here} has of its sessions is all that is left"
         if not accept_loss:
             raise
         return f"accepted: {missing}"
