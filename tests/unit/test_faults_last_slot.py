@@ -23,3 +23,21 @@ def test_the_last_slot_that_serves_is_not_stopped(strategy: str) -> None:
     assert outcome.advice == "`deployer switch temp` sends users there"
     assert model.world.slots["temp"].running
     assert model.world.slots["temp"].deployed == release(0).id
+
+
+def test_a_slot_that_dies_while_its_sessions_are_counted_does_not_stop_the_release() -> None:
+    model = Model()
+    plan = model.plan(2, "swap")
+    temp = model.world.slots["temp"]
+
+    def die(what: str) -> None:
+        if what == "sessions of production on temp":
+            model.world.outage_allowed = True
+            model.stopped("production")
+            temp.sessions = -1  # as if production had been counted before its end
+
+    model.world.on_act = die
+    outcome = model.run(plan)
+    assert (outcome.state, model.world.active, model.live()) == ("done", "temp", release(2).id)
+    said = [event.text for event in model.events if event.name == "sessions on temp" and event.kind == "done"]
+    assert said == ["production has died meanwhile: what temp has of its sessions is all that is left"]
