@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deployer.trial import ended_text, switched_back
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from deployer.journal import Run, StepRecord
     from deployer.release import InstanceFacts, Observed
+    from proxy.wire import AppStatus
 
 
 def where(active: str | None, slots: Mapping[str, InstanceFacts], names: Mapping[str, str]) -> list[str]:
@@ -57,6 +60,19 @@ def after_cut_off(
     if observed.live.release_id == run.release:
         return [*lines, f"users are on the new release, in {observed.active}", both]
     return [*lines, f"users are on the former release, in {observed.active}", both]
+
+
+def on_trial(app: AppStatus, since: float, now: float) -> list[str]:
+    """What the proxy may do by itself, or has done since then. Unix times."""
+    trial = app.trial
+    if trial is not None:
+        left = "" if trial.confirm_by is None else f" within {max(0.0, trial.confirm_by - now):.0f} s"
+        said = f"{trial.to} is on trial: unless it is confirmed{left}, the proxy switches back to {trial.from_slot}"
+        return [f"{said}; {trial.problem}" if trial.problem else said]
+    last = app.last_trial
+    if last is None or last.time < since or switched_back(app, last.to) is None:
+        return []
+    return [ended_text(app.active, last)]
 
 
 def _at(step: StepRecord) -> str:

@@ -212,6 +212,8 @@ def _ways(settings: Settings, slots: Mapping[str, TomcatSlot]) -> Ways:
             watch=watch.seconds,
             max_error_ratio=watch.max_error_ratio,
             max_p99=watch.max_p99,
+            hooks=sum(hook.timeout for hook in hooks.after_switch),
+            grace=watch.grace,
         )
     return Ways(
         app=settings.app,

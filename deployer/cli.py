@@ -122,15 +122,21 @@ def release(ctx: click.Context, /, war: Path, **options: Any) -> None:
 @cli.command()
 @click.argument("war", type=click.Path(path_type=Path))
 @click.option("--strategy", type=click.Choice(["return", "swap"]), help="Instead of the configuration's.")
+@click.option("--accept-session-loss", is_flag=True, help="Plan it though some users will be logged out.")
 @_with_json
 @_with_config
 @click.pass_context
 def plan(ctx: click.Context, /, war: Path, **options: Any) -> None:
-    """Print what a release of WAR would do now, step by step; the same as release --dry-run."""
+    """Print what a release of WAR would do now, step by step; the same as release --dry-run.
+
+    \b
+    deployer plan app.war
+    deployer plan app.war --strategy swap --accept-session-loss
+    """
     from deployer import commands
 
     shop = _shop(ctx, options["config"], make_keys=False)
-    wish = commands.wish_for_war(shop, war, _strategy(shop, options), accept_loss=False)
+    wish = commands.wish_for_war(shop, war, _strategy(shop, options), accept_loss=options["accept_session_loss"])
     _print_plan(commands.make_plan(shop, commands.release_planner(shop, wish)), as_json=options["as_json"])
 
 
@@ -150,7 +156,13 @@ def rollback(ctx: click.Context, /, release: str | None, **options: Any) -> None
     shop = _shop(ctx, options["config"], make_keys=not options["dry_run"])
     with commands.nothing_touched():
         target = commands.rollback_target(shop, release)
-    wish = Wish(target, _strategy(shop, options), rollback=True, accept_session_loss=options["accept_session_loss"])
+    wish = Wish(
+        target,
+        _strategy(shop, options),
+        rollback=True,
+        accept_session_loss=options["accept_session_loss"],
+        settle=release is None,
+    )
     console = _console(as_json=options["as_json"])
     _go(ctx, shop, commands.release_planner(shop, wish), "rollback", wish.strategy, console, options)
 
@@ -180,13 +192,14 @@ def _after_cut_off(ctx: click.Context, options: dict[str, Any], kind: str) -> No
 
     shop = _shop(ctx, options["config"], make_keys=not options["dry_run"])
     run = commands.cut_off(shop)
-    wanted = run.release if kind == "resume" else run.previous
+    wanted = run.release if kind == "resume" else commands.before(shop, run)
     if wanted is None:
         raise Refused(f"the {run.kind} that was cut off names no release", "`deployer status` shows what runs where")
     strategy: Strategy = "swap" if run.strategy == "swap" else "return"
     given: Strategy = options["strategy"] or strategy
     back = kind == "abort" or run.kind == "rollback"
-    wish = Wish(shop.store.get(wanted), given, rollback=back, accept_session_loss=options["accept_session_loss"])
+    accept = options["accept_session_loss"]
+    wish = Wish(shop.store.get(wanted), given, rollback=back, accept_session_loss=accept, settle=kind == "abort")
     console = _console(as_json=options["as_json"])
     _go(ctx, shop, commands.release_planner(shop, wish), kind, given, console, options)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from deployer import advice
 from deployer.errors import DeployerError, Refused
 from deployer.interrupts import InterruptibleClock, Interrupts
-from deployer.journal import Intent, before_live, last_good, unfinished
+from deployer.journal import RELEASING, Intent, before_live, last_good, unfinished
 from deployer.plan import Plan, Wish, hook_environment, plan_release, plan_start, plan_stop, plan_switch
 from deployer.progress import ProxyProgress
 from deployer.release import Release
@@ -170,11 +170,21 @@ def release_planner(shop: Workshop, wish: Wish) -> Planner:
 
 
 def rollback_target(shop: Workshop, wanted: str | None) -> Release:
-    """The release that `deployer rollback` goes to. Raises Refused when there is none."""
+    """The release that `deployer rollback` goes to. Raises Refused when there is none.
+
+    After a release that was cut off: the one before it, also when the proxy has gone back to that meanwhile.
+    """
     if wanted is not None:
         return shop.store.get(wanted)
-    live = look(shop).live.release_id
-    earlier = before_live(shop.journal.runs(), live)
+    holder = shop.lock.holder()
+    runs = shop.journal.runs()
+    cut = unfinished(runs, holder.pid if holder else None)
+    if cut is not None and cut.kind in ("rollback", "abort"):
+        earlier = cut.release
+    elif cut is not None and cut.kind in RELEASING:
+        earlier = before_live(runs, cut.release)
+    else:
+        earlier = before_live(runs, look(shop).live.release_id)
     if earlier is None:
         raise Refused("there is no earlier release to go back to", "name one: `deployer history` lists them")
     return shop.store.get(earlier)
@@ -187,6 +197,11 @@ def cut_off(shop: Workshop) -> Run:
     if run is None:
         raise Refused("no command was cut off", "`deployer status` shows what is running where")
     return run
+
+
+def before(shop: Workshop, run: Run) -> str | None:
+    """The release that was live before a command that was cut off, also when that had gone on with an earlier one."""
+    return run.previous if run.previous != run.release else before_live(shop.journal.runs(), run.release)
 
 
 def slot_named(shop: Workshop, name: str) -> str:
@@ -271,6 +286,7 @@ def make_plan(shop: Workshop, planner: Planner) -> Plan:
 
 def carry_out(shop: Workshop, planner: Planner, order: Order, console: Console) -> int:
     """Plans, asks, locks, plans again, and runs. The exit code."""
+    shop.lock.check_free()
     plan = make_plan(shop, planner)
     if not order.confirm(plan):
         raise Refused("not confirmed, so nothing was done")

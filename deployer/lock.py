@@ -56,6 +56,11 @@ class Lock:
         finally:
             os.close(descriptor)
 
+    def check_free(self) -> None:
+        """Raises Refused when another process has it now."""
+        if self.holder() is not None:
+            raise self._refusal()
+
     def _name(self, descriptor: int, holder: Holder) -> None:
         try:
             os.ftruncate(descriptor, 0)

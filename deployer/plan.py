@@ -23,7 +23,8 @@ from deployer.steps import (
     StoreWar,
     WarmUp,
 )
-from deployer.switching import Switch, Watch
+from deployer.switching import Switch
+from deployer.watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,11 +35,15 @@ if TYPE_CHECKING:
     from deployer.ways import Ways
 
 
+_TRIAL_ADVICE = "`deployer resume` goes on with it, `deployer rollback` goes back; without either the proxy goes back"
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What is wanted. source: the WAR to store first, None when the release is in the store.
 
     keep: ids of releases that must stay in the store, such as the last ones that went well. notes: for the plan.
+    settle: it takes back a release that was cut off, so nothing is started afresh when `release` is live (again).
     """
 
     release: Release
@@ -48,6 +53,7 @@ class Wish:
     accept_session_loss: bool = False
     keep: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    settle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +84,14 @@ def plan_release(wish: Wish, observed: Observed, ways: Ways, stored: Mapping[str
     """The plan that makes `wish.release` live. stored: the release store by id. Raises Refused when unsafe."""
     _check_observed(observed)
     making = _Making(wish, observed, ways, stored)
-    if not observed.live.running:
+    if not observed.live.running and observed.trial is None:
         return making.cold_start()
+    if observed.trial is not None and not (wish.rollback and _runs(observed.slots[observed.idle], wish.release)):
+        return making.go_on()
     if wish.rollback and _runs(observed.slots[observed.idle], wish.release):
         return making.back_at_once()
+    if wish.settle and _runs(observed.live, wish.release):
+        return making.tidy()
     if wish.strategy == "swap":
         return making.swap()
     if observed.active == observed.home:
@@ -103,7 +113,10 @@ def plan_start(ways: Ways, observed: Observed, release: Release, slot: str, *, d
 
 
 def plan_stop(ways: Ways, observed: Observed, release: Release, slot: str, *, force: bool, accept_loss: bool) -> Plan:
-    """The plan of `deployer stop`. force: also when the slot is active."""
+    """The plan of `deployer stop`. force: also when the slot is active, or a trial goes back to it."""
+    trial = observed.trial
+    if trial is not None and slot == trial.from_slot and not force:
+        raise Refused(f"{slot} is where the trial of {trial.to} goes back to", _TRIAL_ADVICE)
     wish = Wish(release, "swap", accept_session_loss=accept_loss)
     return _Making(wish, observed, ways, {}).only_stop(slot, force=force)
 
@@ -199,6 +212,52 @@ class _Making:
             ],
             lands_on=self._idle,
         )
+
+    def go_on(self) -> Plan:
+        """A switch is on trial, and the deployer that asked for it is gone: its release is watched and goes on."""
+        live, origin = self._live, self._idle
+        if not _runs(self._observed.live, self._wish.release):
+            return self._back_from_trial()
+        steps = [*self._hooks("after_switch", live), self._watch(live)]
+        lands_on = live
+        if self._wish.strategy == "return" and live != self._observed.home:
+            lands_on = self._observed.home
+            steps += [
+                *self._bring_up(lands_on, while_users_are_on=live),
+                *self._move(live, lands_on),
+                *self._retire(live, heir=lands_on),
+            ]
+        elif self._wish.strategy == "return":
+            steps += self._retire(origin, heir=live)
+        title = f"{self._what()}: goes on with the trial of {live}"
+        return self._plan(title, [*steps, *self._finish()], lands_on=lands_on)
+
+    def _back_from_trial(self) -> Plan:
+        """A rollback to what runs nowhere now: back to the slot that the trial came from, and from there."""
+        live, origin = self._live, self._idle
+        home_or_stays = live == self._observed.home or self._wish.strategy == "swap"
+        if not (self._wish.rollback and home_or_stays and self._observed.slots[origin].http_ready):
+            raise Refused(f"the switch to {live} is on trial: another release can't begin", _TRIAL_ADVICE)
+        return self._plan(
+            f"{self._what()}: back to {origin}, and by it to {live}",
+            [
+                *self._prepare(),
+                *self._move(live, origin, watch=False),
+                *self._bring_up(live, while_users_are_on=origin),
+                *self._move(origin, live),
+                *(self._retire(origin, heir=live) if self._wish.strategy == "return" else ()),
+            ],
+            lands_on=live,
+        )
+
+    def tidy(self) -> Plan:
+        """What was cut off has been undone already: only what it left in the other slot is stopped."""
+        idle = self._observed.slots[self._idle]
+        steps = [
+            *self._static(running_in=self._live),
+            *(self._retire(self._idle, heir=self._live) if idle.running else ()),
+        ]
+        return self._plan(f"{self._what()}: it is live in {self._live} already", steps, lands_on=self._live)
 
     def cold_start(self) -> Plan:
         """Nothing runs in the active slot: the release is started there, and no switch is needed."""
@@ -305,10 +364,15 @@ class _Making:
 
     def _move(self, origin: str, to: str, *, watch: bool = True, force: bool = False) -> Iterator[Step]:
         timings = self._ways.timings
-        yield Switch(origin, to, timings.hold, timings.drain, self._ways.public_url, force=force)
+        trial = timings.trial() if watch else None
+        yield Switch(origin, to, timings.hold, timings.drain, self._ways.public_url, force=force, trial=trial)
         yield from self._hooks("after_switch", to)
-        if watch and timings.watch:
-            yield Watch(self._ways.places[to], timings.watch, timings.max_error_ratio, timings.max_p99)
+        if trial is not None:
+            yield self._watch(to)
+
+    def _watch(self, slot: str) -> Step:
+        timings = self._ways.timings
+        return Watch(self._ways.places[slot], timings.watch, timings.max_error_ratio, timings.max_p99)
 
     def _retire(self, slot: str, heir: str) -> Iterator[Step]:
         yield StopSlot(

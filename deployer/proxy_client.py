@@ -14,13 +14,13 @@ from urllib.parse import quote, urlsplit
 from pydantic import BaseModel, ValidationError
 
 from deployer.errors import DeployerError, Refused
-from proxy.wire import AppStatus, Problem, SlotUpdate, SwitchReport
+from proxy.wire import AppStatus, Done, Problem, Recent, SlotUpdate, SwitchReport
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from deployer.clock import Clock
-    from proxy.wire import ReleaseProgress, SwitchRequest
+    from proxy.wire import RecentRequest, ReleaseProgress, SwitchRequest
 
 _MAX_ANSWER: Final = 64 * 1024 * 1024
 _RETRY: Final = 0.25
@@ -75,6 +75,19 @@ class ProxyClient:
         longest = request.hold + request.drain + 15.0
         path = f"/v1/apps/{quote(self.app_name)}/switch"
         return self._ask("POST", path, request, SwitchReport, longest)
+
+    def confirm(self) -> AppStatus:
+        """Ends the trial of the last switch: it stays. ProxyRefused 409: none is open, or it ends by itself."""
+        return self._ask("POST", f"/v1/apps/{quote(self.app_name)}/confirm", None, AppStatus, self.timeout)
+
+    def recent(self) -> tuple[RecentRequest, ...]:
+        """Some of the requests of late, and those that failed or were slow; the most frequent first."""
+        return self._ask("GET", f"/v1/apps/{quote(self.app_name)}/recent", None, Recent, self.timeout).requests
+
+    def close_idle(self, slot: str) -> None:
+        """Closes the idle connections to a slot's backends in every worker."""
+        path = f"/v1/apps/{quote(self.app_name)}/slots/{quote(slot)}/close-idle"
+        self._ask("POST", path, None, Done, self.timeout)
 
     def set_release(self, slot: str, release: str) -> None:
         """Tells what runs in a slot."""

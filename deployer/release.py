@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from proxy.wire import TrialStatus
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -49,13 +51,14 @@ class Observed:
     """The site as it is now.
 
     active: the slot that the proxy sends new requests to. slots: every configured slot, home first.
-    in_flight: the proxy's outstanding exchanges by slot.
+    in_flight: the proxy's outstanding exchanges by slot. trial: of the last switch, while the proxy may undo it.
     """
 
     active: str
     switching: bool
     slots: Mapping[str, InstanceFacts]
     in_flight: Mapping[str, int]
+    trial: TrialStatus | None = None
 
     @property
     def home(self) -> str:
@@ -69,5 +72,7 @@ class Observed:
 
     @property
     def idle(self) -> str:
-        """The slot that a release may work in: the first that is not active."""
+        """The slot that a release may work in: the first that is not active. During a trial the one it goes back to."""
+        if self.trial is not None and self.trial.from_slot in self.slots:
+            return self.trial.from_slot
         return next(name for name in self.slots if name != self.active)

@@ -166,11 +166,15 @@ class WarmupSettings(_Settings):
 
 
 class WatchSettings(_Settings):
-    """How long a slot is watched after the switch to it, and what makes the release fail."""
+    """How long a slot is watched after the switch to it, and what makes the release fail.
+
+    `grace`: seconds that the confirmation may be late before the proxy switches back by itself.
+    """
 
     seconds: Duration = Field(20.0, alias="for")
     max_error_ratio: Annotated[float, Field(ge=0, le=1)] = 0.02
     max_p99: PositiveDuration = 2.0
+    grace: Annotated[PositiveDuration, Field(le=3600)] = 15.0
 
 
 class HookSettings(_Settings):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from deployer.clock import Clock
     from deployer.release import InstanceFacts, Release
-    from proxy.wire import AppStatus, ReleaseProgress, SwitchReport, SwitchRequest
+    from proxy.wire import AppStatus, RecentRequest, ReleaseProgress, SwitchReport, SwitchRequest
 
     Say = Callable[[str], None]
 
@@ -67,6 +67,15 @@ class ProxyApi(Protocol):
 
     def switch(self, request: SwitchRequest) -> SwitchReport:
         """Makes a slot active; returns when the other one is drained."""
+
+    def confirm(self) -> AppStatus:
+        """Ends the trial of the last switch: it stays."""
+
+    def recent(self) -> Sequence[RecentRequest]:
+        """Some of the requests of late, without their headers and bodies; the most frequent first."""
+
+    def close_idle(self, slot: str) -> None:
+        """Closes the idle connections to a slot, so that its server can stop without waiting for them."""
 
     def set_release(self, slot: str, release: str) -> None:
         """Tells what runs in a slot."""
@@ -145,4 +154,5 @@ def observe(proxy: ProxyApi, slots: Mapping[str, SlotServer]) -> Observed:
         switching=app.switching,
         slots={name: server.observe() for name, server in slots.items()},
         in_flight={slot.name: slot.in_flight for slot in app.slots},
+        trial=app.trial,
     )

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from deployer.trial import LONGEST, TrialTerms
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds, and the watch's bounds. `watch` 0: slots are not watched."""
+    """Seconds, and the watch's bounds. `watch` 0: slots are not watched.
+
+    hooks: the longest that hooks.after_switch take. grace: what a confirmation may be late before the proxy undoes it.
+    """
 
     hold: float = 5.0
     drain: float = 30.0
@@ -19,6 +24,15 @@ class Timings:
     watch: float = 20.0
     max_error_ratio: float = 0.02
     max_p99: float = 2.0
+    hooks: float = 0.0
+    grace: float = 15.0
+
+    def trial(self) -> TrialTerms | None:
+        """The terms of each switch that is watched; None when none is."""
+        if not self.watch:
+            return None
+        within = self.hold + self.drain + self.hooks + self.watch + self.grace
+        return TrialTerms(self.watch, min(LONGEST, within), self.max_error_ratio, self.max_p99)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ __all__ = [
     "PositiveDuration",
     "Problem",
     "Ready",
+    "Recent",
+    "RecentRequest",
     "ReleaseProgress",
     "ReleaseStep",
     "Size",
@@ -73,6 +75,9 @@ class Guard(_Request):
     max_p99: PositiveDuration | None = Field(default=None, description="longest 99th percentile of the time to answer")
     min_requests: int = Field(
         default=20, ge=1, le=1_000_000_000, description="with fewer in the window nothing is judged"
+    )
+    min_requests_p99: int = Field(
+        default=1, ge=1, le=1_000_000_000, description="with fewer in the window the percentile is not judged"
     )
     window: Annotated[PositiveDuration, Field(ge=1, le=3600)] = 10.0
 
@@ -194,6 +199,23 @@ class Inflight(_Response):
 
     exchanges: tuple[InflightExchange, ...]
     truncated: bool = False
+
+
+class RecentRequest(_Response):
+    """Requests of late that were alike. A query that names a secret is left out of `path`."""
+
+    slot: str
+    method: str
+    path: str = Field(description="with the query")
+    status: int
+    count: int = Field(description="of those that were noted: some GETs, and all that failed or were slow")
+    slowest_ms: float
+
+
+class Recent(_Response):
+    """Answer of `GET /v1/apps/{app}/recent`, the most frequent first. It holds no header, cookie or body."""
+
+    requests: tuple[RecentRequest, ...]
 
 
 class BackendStatus(_Response):

@@ -112,7 +112,7 @@ class Trial:
                 f"{errors} of {requests} answers {within} were 5xx ({errors / requests:.1%}); "
                 f"the guard allows {guard.max_error_ratio:.1%}"
             )
-        if guard.max_p99 is not None:
+        if guard.max_p99 is not None and requests >= guard.min_requests_p99:
             at_least = _p99_at_least(hist)
             if at_least is not None and at_least >= guard.max_p99 * 1000:
                 return (

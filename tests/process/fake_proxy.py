@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -13,6 +14,7 @@ class FakeProxy:
     """Slots by name and HTTP port. A slot's backend is up when its port accepts connections.
 
     requests: every call as `METHOD path`. refuse_switch: the status with which switches are refused.
+    new_errors: of the 50 answers that the active slot has given at each look. It judges a trial when it is asked.
     """
 
     def __init__(self, port: int, slots: dict[str, int], token: str = "secret") -> None:
@@ -25,6 +27,10 @@ class FakeProxy:
         self.progress: list[dict[str, Any]] = []
         self.refuse_switch = 0
         self.new_errors = 0
+        self.trial: dict[str, Any] | None = None
+        self.last_trial: dict[str, Any] | None = None
+        self.recent: list[dict[str, Any]] = []
+        self._begun = (0, 0)
         self._counts = dict.fromkeys(slots, 0)
         self._errors = dict.fromkeys(slots, 0)
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
@@ -47,6 +53,30 @@ class FakeProxy:
     def app(self) -> dict[str, Any]:
         self._counts[self.active] += 50
         self._errors[self.active] += self.new_errors
+        self._judge()
+        return self._app()
+
+    def _judge(self) -> None:
+        trial = self.trial
+        if trial is None:
+            return
+        requests = self._counts[trial["to"]] - self._begun[0]
+        errors = self._errors[trial["to"]] - self._begun[1]
+        if requests >= trial["guard"]["min_requests"] and errors > trial["guard"]["max_error_ratio"] * requests:
+            self._end_trial("reverted", f"{errors} of {requests} answers were 5xx")
+        elif time.time() >= trial["confirm_by"]:
+            self._end_trial("reverted", "nobody confirmed it within a while")
+
+    def _end_trial(self, outcome: str, reason: str) -> None:
+        if self.trial is None:
+            return
+        self.last_trial = {**self.trial, "outcome": outcome, "reason": reason, "time": time.time()}
+        if outcome == "reverted":
+            self.active = self.trial["from"]
+            self.epoch += 1
+        self.trial = None
+
+    def _app(self) -> dict[str, Any]:
         return {
             "name": "shop",
             "active": self.active,
@@ -54,6 +84,8 @@ class FakeProxy:
             "held": 0,
             "switching": False,
             "slots": [self._slot(name, port) for name, port in self.slots.items()],
+            "trial": self.trial,
+            "last_trial": self.last_trial,
         }
 
     def _slot(self, name: str, port: int) -> dict[str, Any]:
@@ -77,6 +109,16 @@ class FakeProxy:
             return 200, self.app()
         if path == "/v1/apps/shop/switch" and method == "POST":
             return self._switch(body)
+        if path == "/v1/apps/shop/confirm" and method == "POST":
+            self._judge()
+            if self.trial is None:
+                return 409, problem(409, "no switch is on trial")
+            self._end_trial("confirmed", "it was confirmed")
+            return 200, self._app()
+        if path == "/v1/apps/shop/recent" and method == "GET":
+            return 200, {"requests": self.recent}
+        if path.endswith("/close-idle") and method == "POST":
+            return 200, {"message": "closed"}
         if path.startswith("/v1/apps/shop/slots/") and method == "PUT":
             self.releases[path.rpartition("/")[2]] = body["release"]
             return 200, {}
@@ -90,8 +132,10 @@ class FakeProxy:
             return self.refuse_switch, problem(self.refuse_switch, "a worker did not answer; nothing changed")
         if body["expect_active"] != self.active:
             return 409, problem(409, f"{self.active} is active")
+        self._end_trial("replaced", f"a switch to {body['to']} was asked for")
         origin, self.active = self.active, body["to"]
         self.epoch += 1
+        self._begin_trial(origin, body)
         return 200, {
             "app": "shop",
             "from": origin,
@@ -106,6 +150,19 @@ class FakeProxy:
             "drain_ms": 35.0,
             "cut": [],
             "tunnels": 0,
+        }
+
+    def _begin_trial(self, origin: str, body: dict[str, Any]) -> None:
+        if body.get("confirm_within") is None:
+            return
+        self._begun = (self._counts[self.active], self._errors[self.active])
+        self.trial = {
+            "from": origin,
+            "to": self.active,
+            "epoch": self.epoch,
+            "started": time.time(),
+            "confirm_by": time.time() + body["confirm_within"],
+            "guard": body["guard"],
         }
 
 

@@ -10,12 +10,23 @@ from typing import TYPE_CHECKING
 from deployer.errors import DeployerError, InstanceError, ReleaseFailed
 from deployer.interrupts import Interrupts
 from deployer.plan import Plan, Wish, plan_release
-from deployer.proxy_client import AnswerLost
+from deployer.proxy_client import AnswerLost, ProxyRefused
 from deployer.release import InstanceFacts, Release
 from deployer.runner import Event, Outcome, Runner
 from deployer.site import SessionsMissing, Site, SlotServer
 from deployer.ways import Place, Timings, Ways
-from proxy.wire import AppStatus, BackendStatus, ReleaseProgress, SlotStatus, SwitchReport, SwitchRequest
+from proxy.wire import (
+    AppStatus,
+    BackendStatus,
+    Guard,
+    RecentRequest,
+    ReleaseProgress,
+    SlotStatus,
+    SwitchReport,
+    SwitchRequest,
+    TrialOutcome,
+    TrialStatus,
+)
 
 if TYPE_CHECKING:
     from deployer.journal import Phase, RunState, StepState
@@ -171,7 +182,10 @@ class FakeSlot:
 
 
 class FakeProxy:
-    """The proxy's app. lose_answer: the number of the switch whose answer is lost; carried_out: it was done."""
+    """The proxy's app. lose_answer: the number of the switch whose answer is lost; carried_out: it was done.
+
+    It judges trials whenever it is asked. trials: whether it knows them; guards: whether it goes by their bounds.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -184,11 +198,67 @@ class FakeProxy:
         self.carried_out = True
         self.progress: list[ReleaseProgress] = []
         self.in_flight = {"production": 0, "temp": 0}
+        self.trials = True
+        self.guards = True
+        self.trial: TrialStatus | None = None
+        self.last_trial: TrialOutcome | None = None
+        self.seen: list[RecentRequest] = []
+        self._begun = (0, 0)
 
     def app(self) -> AppStatus:
         self.world.act("ask the proxy")
         self.requests[self.world.active] += 100
         self.errors[self.world.active] += self.new_errors.get(self.world.slots[self.world.active].deployed or "", 0)
+        self.judge()
+        return self._app()
+
+    def judge(self) -> None:
+        """What the proxy does by itself, whoever asks or not."""
+        trial = self.trial
+        if trial is None:
+            return
+        assert trial.confirm_by is not None
+        requests = self.requests[trial.to] - self._begun[0]
+        errors = self.errors[trial.to] - self._begun[1]
+        p99 = self.p99[trial.to]
+        if self.guards and trial.guard is not None and _too_bad(trial.guard, requests, errors, p99):
+            self._end("reverted", f"{errors} of {requests} answers were 5xx, p99 {p99} ms")
+        elif self.world.clock.time() >= trial.confirm_by:
+            self._end("reverted", "nobody confirmed it within 30 s")
+
+    def _end(self, outcome: str, reason: str) -> None:
+        trial = self.trial
+        if trial is None:
+            return
+        self.last_trial = TrialOutcome.model_validate(
+            {
+                "from": trial.from_slot,
+                "to": trial.to,
+                "epoch": trial.epoch,
+                "outcome": outcome,
+                "reason": reason,
+                "time": self.world.clock.time(),
+            }
+        )
+        self.trial = None
+        if outcome == "reverted":
+            self.world.active = trial.from_slot
+            self.epoch += 1
+
+    def confirm(self) -> AppStatus:
+        self.judge()
+        if self.trial is None:
+            raise ProxyRefused("no switch is on trial", status=409)
+        self.world.act("confirm", lambda: self._end("confirmed", "it was confirmed"))
+        return self._app()
+
+    def recent(self) -> list[RecentRequest]:
+        return self.seen
+
+    def close_idle(self, slot: str) -> None:
+        self.world.act(f"close idle connections to {slot}")
+
+    def _app(self) -> AppStatus:
         return AppStatus(
             name="shop",
             active=self.world.active,
@@ -196,6 +266,8 @@ class FakeProxy:
             held=0,
             switching=False,
             slots=tuple(self._slot(name) for name in self.world.slots),
+            trial=self.trial,
+            last_trial=self.last_trial,
         )
 
     def _slot(self, name: str) -> SlotStatus:
@@ -217,8 +289,19 @@ class FakeProxy:
 
         def go() -> None:
             assert request.expect_active == self.world.active
+            self._end("replaced", f"a switch to {request.to} was asked for")
             self.world.active = request.to
             self.epoch += 1
+            self._begun = (self.requests[request.to], self.errors[request.to])
+            if request.confirm_within is not None:
+                self.trial = self._on_trial(origin, request, request.confirm_within)
+
+        self.judge()
+        origin = self.world.active
+        if request.expect_active != origin:
+            raise ProxyRefused(f"slot {origin} is active", status=409)
+        if request.confirm_within is not None and not self.trials:
+            raise ProxyRefused("the proxy refused (422): guard: Extra inputs are not permitted", status=422)
 
         if self.lose_answer == self.epoch + 1:
             self.lose_answer = None
@@ -240,11 +323,31 @@ class FakeProxy:
             tunnels=0,
         )
 
+    def _on_trial(self, origin: str, request: SwitchRequest, within: float) -> TrialStatus:
+        now = self.world.clock.time()
+        return TrialStatus.model_validate(
+            {
+                "from": origin,
+                "to": request.to,
+                "epoch": self.epoch,
+                "started": now,
+                "confirm_by": now + within,
+                "guard": request.guard,
+            }
+        )
+
     def set_release(self, slot: str, release: str) -> None:
         self.world.act(f"tell the proxy that {slot} runs {release[0]}")
 
     def report(self, progress: ReleaseProgress) -> None:
         self.progress.append(progress)
+
+
+def _too_bad(guard: Guard, requests: int, errors: int, p99: float | None) -> bool:
+    ratio, longest = guard.max_error_ratio, guard.max_p99
+    return (ratio is not None and requests >= guard.min_requests and errors > ratio * requests) or (
+        longest is not None and p99 is not None and requests >= guard.min_requests_p99 and p99 > longest * 1000
+    )
 
 
 @dataclass
@@ -395,9 +498,18 @@ class Model:
             public_url="http://public",
         )
 
-    def plan(self, number: int, strategy: str = "return", *, rollback: bool = False, accept: bool = False) -> Plan:
-        source = None if rollback else Path(f"/upload/shop-{number}.war")
-        wish = Wish(release(number), strategy, source, rollback, accept)  # type: ignore[arg-type]
+    def plan(
+        self,
+        number: int,
+        strategy: str = "return",
+        *,
+        rollback: bool = False,
+        accept: bool = False,
+        settle: bool = False,
+        stored: bool = False,
+    ) -> Plan:
+        source = None if rollback or stored else Path(f"/upload/shop-{number}.war")
+        wish = Wish(release(number), strategy, source, rollback, accept, settle=settle)  # type: ignore[arg-type]
         return plan_release(wish, self.site.observe(), self.ways, self.world.stored)
 
     def run(self, plan: Plan) -> Outcome:

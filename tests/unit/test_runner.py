@@ -8,6 +8,8 @@ from site_model import FakeJournal, Killed, Model, release
 from deployer.errors import DeployerError
 from deployer.interrupts import InterruptibleClock
 from deployer.journal import JournalError, Phase
+from deployer.ways import Timings
+from proxy.wire import RecentRequest
 
 OLD, NEW = release(1).id, release(2).id
 
@@ -91,6 +93,10 @@ def test_after_a_kill_at_any_act_a_release_or_a_rollback_works(
         with pytest.raises(Killed):
             model.run(plan)
         model.reborn()
+        if then == "release":
+            # Another release has to wait for the end of a trial.
+            model.world.clock.now += 1000.0
+            model.proxy.judge()
         wanted = 3 if then == "release" else 1
         try:
             again = model.plan(wanted, strategy, rollback=then == "rollback")
@@ -157,8 +163,11 @@ def test_errors_after_the_switch_undo_it() -> None:
     model.proxy.new_errors = {NEW: 20}
     outcome = model.run(model.plan(2))
     assert outcome.state == "undone"
-    assert "answers of temp were 500 and above" in outcome.problem
+    assert "the trial of temp failed" in outcome.problem
+    assert "production is active again" in outcome.problem
     assert "deployer logs temp" in outcome.advice
+    assert model.live() == OLD
+    assert model.world.log.count("switch to production") == 0, "the proxy did it"
 
 
 def test_slowness_after_the_switch_undoes_it() -> None:
@@ -166,7 +175,116 @@ def test_slowness_after_the_switch_undoes_it() -> None:
     model.proxy.p99["temp"] = 2500.0
     outcome = model.run(model.plan(2))
     assert outcome.state == "undone"
-    assert "99th percentile is 2500 ms, allowed are 2000 ms" in outcome.problem
+    assert "p99 2500.0 ms" in outcome.problem
+
+
+@pytest.mark.parametrize("p99", [None, 2500.0])
+def test_a_proxy_without_trials_is_watched_from_here_alone(p99: float | None) -> None:
+    model = Model()
+    model.proxy.trials = False
+    model.proxy.p99["temp"] = p99
+    model.proxy.new_errors = {} if p99 else {NEW: 20}
+    outcome = model.run(model.plan(2))
+    assert outcome.state == "undone"
+    why = "99th percentile is 2500 ms, allowed are 2000 ms" if p99 else "answers of temp were 500 and above"
+    assert why in outcome.problem
+    assert any("this proxy knows no trials" in event.text for event in model.events)
+    assert model.world.log.count("switch to production") == 1
+
+
+def test_each_switch_is_confirmed_at_the_end_of_its_watch() -> None:
+    model = Model()
+    assert model.run(model.plan(2)).state == "done"
+    assert model.world.log.count("confirm") == 2
+    assert model.proxy.last_trial is not None
+    assert (model.proxy.trial, model.proxy.last_trial.outcome) == (None, "confirmed")
+
+
+def test_without_a_watch_no_switch_is_on_trial() -> None:
+    model = Model(timings=Timings(watch=0.0))
+    outcome = model.run(model.plan(2))
+    assert outcome.state == "done"
+    assert model.proxy.last_trial is None
+
+
+def test_why_the_proxy_switched_back_is_told_with_requests_and_the_logs_causes() -> None:
+    model = Model()
+    model.proxy.new_errors = {NEW: 20}
+    model.proxy.seen = [
+        RecentRequest(slot="temp", method="GET", path="/cart?item=1", status=500, count=7, slowest_ms=3.0),
+        RecentRequest(slot="temp", method="GET", path="/report", status=200, count=1, slowest_ms=2600.0),
+        RecentRequest(slot="temp", method="GET", path="/", status=200, count=90, slowest_ms=3.0),
+        RecentRequest(slot="production", method="GET", path="/old", status=500, count=9, slowest_ms=3.0),
+    ]
+    model.world.slots["temp"].log_tail = lambda _: ["java.lang.IllegalStateException: no stock"] * 2  # type: ignore
+    problem = model.run(model.plan(2)).problem
+    assert "GET /cart?item=1: 500, 7 times" in problem
+    assert "GET /report: 200 after 2.6 s" in problem
+    assert "java.lang.IllegalStateException: no stock, 2 times" in problem
+    assert "/old" not in problem
+    assert "GET /:" not in problem
+
+
+def test_a_deployer_that_slept_over_the_trial_says_that_the_proxy_went_back() -> None:
+    model = Model()
+
+    def sleep_long(what: str) -> None:
+        if what == "switch to temp":
+            model.world.clock.now += 10_000.0
+
+    model.world.on_act = sleep_long
+    outcome = model.run(model.plan(2))
+    assert outcome.state in ("done", "undone")
+    model = Model()
+
+    def sleep_in_watch(what: str) -> None:
+        if model.proxy.trial is not None and what == "ask the proxy":
+            model.world.clock.now += 10_000.0
+
+    model.world.on_act = sleep_in_watch
+    outcome = model.run(model.plan(2))
+    assert outcome.state == "undone"
+    assert "the trial of temp was not confirmed: production is active again" in outcome.problem
+    assert model.live() == OLD
+
+
+@pytest.mark.parametrize("strategy", ["return", "swap"])
+@pytest.mark.parametrize("end", ["resume", "rollback", "another release", "resume late", "rollback late"])
+def test_after_a_kill_in_the_watch(strategy: str, end: str) -> None:
+    model = Model()
+    plan = model.plan(2, strategy)
+
+    def kill(what: str) -> None:
+        if model.proxy.trial is not None and what == "ask the proxy":
+            raise Killed
+
+    model.world.on_act = kill
+    with pytest.raises(Killed):
+        model.run(plan)
+    model.world.on_act = None
+    model.reborn()
+    assert model.live() == NEW
+    if end.endswith("late"):
+        model.world.clock.now += 1000.0
+        model.proxy.judge()
+        assert model.live() == OLD
+    if end == "another release":
+        with pytest.raises(DeployerError, match="is on trial: another release can't begin"):
+            model.plan(3, strategy)
+        return
+    back = end.startswith("rollback")
+    again = model.plan(1 if back else 2, strategy, rollback=back, settle=back, stored=True)
+    if end == "resume":
+        assert again.steps[0].name == "watch temp"
+    outcome = model.run(again)
+    assert outcome.state == "done", outcome
+    assert model.live() == (OLD if back else NEW)
+    assert model.world.active == again.lands_on
+    assert model.proxy.trial is None
+    if back and end.endswith("late"):
+        assert [step.name for step in again.steps] == ["static files", "stop temp"]
+    if strategy == "return":
+        assert running(model) == {"production": model.live()}
 
 
 def test_a_server_that_ends_after_the_switch_is_noticed() -> None:
