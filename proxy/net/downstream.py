@@ -36,6 +36,8 @@ PIPELINE_TURN: Final = 32
 MAX_LINGER_BYTES: Final = 1024 * 1024
 LINGER_SECONDS: Final = 2.0
 LAST_REQUEST_SECONDS: Final = 2.0
+MAX_REMEMBERED: Final = 4096
+"""Bytes of fields that an idle connection keeps to compare its next request's with. It holds them four times over."""
 TUNNEL_IDLE: Final = 3600.0
 """Seconds without a byte after which a tunnel, or a stream of server-sent events, is taken for dead."""
 
@@ -539,6 +541,9 @@ class Downstream(asyncio.Protocol):
         else:
             self._state = _HEAD
             self._chunks = None
+            if len(self._forwarded) > MAX_REMEMBERED:
+                self._head = self._fields = None
+                self._forwarded = b""
             self._encode = self._until_close = False
             server = self._server
             self.deadline = server.time + (LAST_REQUEST_SECONDS if server.stopping else server.timeouts.idle)
