@@ -48,6 +48,18 @@ def recorded(state_dir: str) -> list[int]:
     return alive(noted(state_dir))
 
 
+def barrier_left(state_file: Path, barrier: float, now: float) -> float:
+    """Seconds for which sessions may still be busy, in these workers, on a slot that the last switch has left.
+
+    Nobody can ask those workers, so it is the whole `barrier` after the last change of the state. `now`: Unix time.
+    """
+    try:
+        changed = state_file.stat().st_ctime
+    except OSError:
+        return 0.0
+    return max(0.0, min(barrier, changed + barrier - now))
+
+
 def dismiss(pids: Iterable[int]) -> None:
     """Lets them end what they have and leave."""
     for pid in pids:

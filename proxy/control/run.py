@@ -142,6 +142,11 @@ async def _serve(ground: _Ground) -> int:
 async def _start(ground: _Ground, supervisor: Supervisor) -> None:
     """Starts the workers, or ends an upgrade."""
     if ground.handed is None:
+        if orphans.recorded(ground.settings.state_dir):
+            # They serve meanwhile.
+            await asyncio.sleep(
+                orphans.barrier_left(ground.store.path, ground.settings.timeouts.barrier, supervisor.clock())
+            )
         await supervisor.start()
         ground.notifier.ready(supervisor.serving())
     else:

@@ -8,6 +8,7 @@ guessed.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -15,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from proxy.address import BackendAddress, Name
 from proxy.errors import StateError
+from proxy.net.decision import STATE_FILE
 from proxy.wire import Guard, TrialOutcome
 
 if TYPE_CHECKING:
     from proxy.settings import Settings
 
-FILE: Final = "state.json"
 _MAX_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -125,8 +126,9 @@ class StateStore:
 
     def __init__(self, state_dir: str) -> None:
         self._dir = Path(state_dir)
-        self.path = self._dir / FILE
+        self.path = self._dir / STATE_FILE
         self._staged: State | None = None
+        self._replaced = -1  # descriptor of the file that is replaced next
 
     def load(self) -> State:
         """An empty State when there is no file. Raises StateError when it is damaged or can't be read."""
@@ -148,6 +150,7 @@ class StateStore:
         """The slow part of `save`, done ahead; the file itself stays as it is. Raises StateError."""
         raw = state.model_dump_json(indent=2).encode() + b"\n"
         self._staged = None
+        self._keep_replaced()
         try:
             with self._temporary.open("wb") as file:
                 file.write(raw)
@@ -168,9 +171,17 @@ class StateStore:
         except OSError as error:
             raise self._not_written(error) from error
 
+    def _keep_replaced(self) -> None:
+        """Keeps the file open until the next change: to free its space would take most of a rename's time."""
+        if self._replaced >= 0:
+            os.close(self._replaced)
+            self._replaced = -1
+        with suppress(OSError):
+            self._replaced = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+
     @property
     def _temporary(self) -> Path:
-        return self._dir / f"{FILE}.new"
+        return self._dir / f"{STATE_FILE}.new"
 
     def _not_written(self, error: OSError) -> StateError:
         advice = f"make room, or make {self._dir} writable for user {os.getuid()}"

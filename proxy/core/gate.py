@@ -178,6 +178,7 @@ class Gate:
         self._hold: _Hold | None = None
         self._waiting: dict[Owner, float] = {}  # in the order of arrival; value: when its patience ends
         self._blocked: Counter[str] = Counter()  # sessions with an exchange on the old slot, by number of workers
+        self._all_blocked = False  # whether it is unknown which ones they are
         self._blocked_until = 0.0
         self._busy: _Busy | None = None  # what this worker has of them
         self._lingering: deque[tuple[float, _Busy, str]] = deque()  # ended, and to be told at that time
@@ -301,16 +302,22 @@ class Gate:
             return Effects()
         return self._end_hold()
 
+    @property
+    def holding(self) -> int | None:
+        """The epoch of the switch whose outcome this gate waits for, if any."""
+        return None if self._hold is None else self._hold.epoch
+
     def orders_ended(self) -> Effects:
         """No order will come any more. A hold that nobody can end is over; all go on to what is known as active."""
         return self._end_hold() if self._hold is not None else Effects()
 
     def switch(
-        self, epoch: int, to: str, busy: dict[str, int], now: float, spread: Spread | None = None
+        self, epoch: int, to: str, busy: dict[str, int] | None, now: float, spread: Spread | None = None
     ) -> SwitchResult | None:
         """`to` is active from now on; None when the epoch is old. Sessions in `busy` wait for `sessions_ended`.
 
-        `spread`: the app's weights from now on.
+        `busy` None: nobody can tell which they are, so all sessions wait until the barrier's end. `spread`: the app's
+        weights from now on.
         """
         if epoch <= self.epoch:
             return None
@@ -323,15 +330,17 @@ class Gate:
         self._draining.clear()
         self._hold = None
         self._blocked.clear()
+        self._all_blocked = False
         self._set_closed()
         effects = self.block(busy, now)
         effects.wake = self._all_waiting()
         effects.look_again = self._next_look()
         return SwitchResult(held, hold_ms, effects)
 
-    def block(self, busy: dict[str, int], now: float) -> Effects:
-        """The barrier of a switch that was ordered before this gate existed."""
-        if not busy:
+    def block(self, busy: dict[str, int] | None, now: float) -> Effects:
+        """The barrier of a switch that was ordered before this gate existed. `busy`: see `switch`."""
+        self._all_blocked = busy is None
+        if busy is not None and not busy:
             return Effects()
         self._blocked = Counter(busy)
         self._blocked_until = now + self._barrier
@@ -406,14 +415,15 @@ class Gate:
         if self._hold is not None or self._paused_until is not None:
             return None
         session = self._session(owner.head)
-        if session is not None and session in self._blocked:
+        if session is not None and (self._all_blocked or session in self._blocked):
             return None
         if self.spread is None:
             return self.active
         return self.slots[self.spread.assign(owner.head.fields.cookies, session)]
 
     def _set_closed(self) -> None:
-        self._closed = bool(self._hold or self._blocked or self._maintenance or self.spread) or (
+        barrier = self._blocked or self._all_blocked
+        self._closed = bool(self._hold or barrier or self._maintenance or self.spread) or (
             self._paused_until is not None
         )
 
@@ -421,7 +431,7 @@ class Gate:
         """Whether something that let requests wait is over."""
         hold = self._hold is not None and self._hold.until <= now
         pause = self._paused_until is not None and self._paused_until <= now
-        barrier = bool(self._blocked) and self._blocked_until <= now
+        barrier = bool(self._blocked or self._all_blocked) and self._blocked_until <= now
         if hold:
             # The supervisor is gone, or slower than its bound: go on with what is known.
             self._hold = None
@@ -429,6 +439,7 @@ class Gate:
             self._paused_until = None
         if barrier:
             self._blocked.clear()
+            self._all_blocked = False
         if hold or pause or barrier:
             self._set_closed()
             return True
@@ -440,7 +451,7 @@ class Gate:
     def _next_look(self) -> float | None:
         due = [self._lingering[0][0]] if self._lingering else []
         due += [self._hold.until] if self._hold is not None else []
-        due += [self._blocked_until] if self._blocked else []
+        due += [self._blocked_until] if self._blocked or self._all_blocked else []
         due += [self._paused_until] if self._paused_until is not None else []
         return min(due, default=None)
 

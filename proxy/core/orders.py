@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import Field, TypeAdapter, ValidationError
 
 from proxy.errors import LinkError
-from proxy.wire import InflightExchange  # noqa: TC001 - pydantic reads the annotation when it runs
+from proxy.wire import InflightExchange, RecentRequest  # noqa: TC001 - pydantic reads the annotations when it runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,8 @@ class Serve:
 class Hold:
     """New claims wait from now on, each for at most `hold` seconds. The worker answers HoldAck.
 
-    `staying`: the slot that no session has to leave by the coming switch; None: there is none.
+    `staying`: the slot that no session has to leave by the coming switch; None: there is none. `to`, `spreading`: what
+    the switch will be, for a worker that loses its supervisor before it hears the outcome.
     """
 
     app: str
@@ -111,6 +112,8 @@ class Hold:
     attempt: int
     hold: float
     staying: str | None = None
+    to: str | None = None
+    spreading: Spreading | None = None
     type: Literal["hold"] = "hold"
 
 
@@ -226,6 +229,24 @@ class InflightRequest:
     type: Literal["inflight_request"] = "inflight_request"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRequest:
+    """The worker answers SampleReply."""
+
+    id: int
+    app: str
+    type: Literal["sample_request"] = "sample_request"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseIdle:
+    """Close the idle connections to the slot's backends. No answer."""
+
+    app: str
+    slot: str
+    type: Literal["close_idle"] = "close_idle"
+
+
 # --- events --------------------------------------------------------------------------------------------------
 
 
@@ -337,6 +358,15 @@ class InflightReply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SampleReply:
+    """`requests`: see proxy.core.recent."""
+
+    id: int
+    requests: tuple[RecentRequest, ...]
+    type: Literal["sample_reply"] = "sample_reply"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
     """The last event: the worker has nothing outstanding and leaves. `snapshot`: its last counters."""
 
@@ -359,6 +389,8 @@ Order: TypeAlias = (
     | Stop
     | StatsRequest
     | InflightRequest
+    | SampleRequest
+    | CloseIdle
 )
 Event: TypeAlias = (
     Prepared
@@ -373,6 +405,7 @@ Event: TypeAlias = (
     | SlotFailed
     | StatsReply
     | InflightReply
+    | SampleReply
     | Stopped
 )
 Message: TypeAlias = Order | Event

@@ -201,6 +201,8 @@ class Switchover:
             attempt=number,
             hold=hold,
             staying=to if spreading is None else None,
+            to=to,
+            spreading=spreading,
         )
         actions += self._to_all(order)
         return number, actions + self._advance(now)

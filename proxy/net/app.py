@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from proxy.core import orders
 from proxy.core.backends import Backend, BackendSet
 from proxy.core.gate import Effects, Gate, Maintenance, Ticket
+from proxy.core.recent import SLOW_SECONDS, Recent
 from proxy.core.spread import Spread
 from proxy.net.exchange import Exchange
 from proxy.net.pages import maintenance_page
@@ -15,7 +16,7 @@ from proxy.wire import InflightExchange
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from proxy.core.files import FileIndex
     from proxy.net.access_log import AccessLog
@@ -81,7 +82,9 @@ class App:
         self._tell = tell
         self._log = log
         self._timer: asyncio.TimerHandle | None = None
+        self._held_for: orders.Hold | None = None
         self.unserved: dict[int, int] = {}
+        self.recent = Recent()
         self.gate = Gate(
             name,
             slots,
@@ -123,6 +126,8 @@ class App:
         if effects is not None:
             self._apply(effects)
         slot.stats.count(exchange.status, seconds, exchange.bytes_in, exchange.bytes_out)
+        if self.recent.wanted or exchange.status >= 500 or seconds >= SLOW_SECONDS:
+            self.recent.note(slot.name, exchange.method, exchange.head.target, exchange.status, seconds, now)
         self._log.exchange(exchange, slot.name, seconds)
         exchange.ticket = None  # the ticket knows its exchange: no cycle may be left for the garbage collector
 
@@ -145,6 +150,7 @@ class App:
     def look(self) -> None:
         """Lets the gate see the time; called by the worker's clock."""
         self.time = now = self.now()
+        self.recent.look()
         self._apply(self.gate.look(now))
         if self._former_files and self._former_files[0][0] < now:
             self._former_files = [former for former in self._former_files if former[0] >= now]
@@ -185,6 +191,7 @@ class App:
     def hold(self, order: orders.Hold) -> None:
         result = self.gate.hold(order.epoch, order.attempt, order.hold, self.now(), order.staying)
         if result is not None:
+            self._held_for = order
             if result.look_again is not None:
                 self._look_at(result.look_again)
             self._tell(
@@ -201,15 +208,26 @@ class App:
     def release_hold(self, order: orders.ReleaseHold) -> None:
         self._apply(self.gate.release_hold(order.epoch, order.attempt))
 
-    def orders_ended(self) -> None:
-        """The supervisor is gone."""
-        self._apply(self.gate.orders_ended())
+    def orders_ended(self, decided: int | None) -> None:
+        """The supervisor is gone. `decided`: the epoch of the app's last switch that it has made durable, if known.
+
+        When that is the switch that requests are held for, it is carried out, as all workers that are left do; but who
+        of them still has which session can't be told any more.
+        """
+        order = self._held_for
+        if order is None or order.to is None or not self.gate.holding == order.epoch == decided:
+            self._apply(self.gate.orders_ended())
+            return
+        barrier = order.spreading is None or order.spreading.sticky
+        self._switch(order.epoch, order.to, None if barrier else {}, order.spreading)
 
     def switch(self, order: orders.Switch) -> None:
-        spread = self._spread(order.spreading)
-        result = self.gate.switch(order.epoch, order.to, order.busy, self.now(), spread)
+        self._switch(order.epoch, order.to, order.busy, order.spreading)
+
+    def _switch(self, epoch: int, to: str, busy: dict[str, int] | None, spreading: orders.Spreading | None) -> None:
+        result = self.gate.switch(epoch, to, busy, self.now(), self._spread(spreading))
         if result is not None:
-            self._tell(orders.SwitchAck(app=self.name, epoch=order.epoch, held=result.held, hold_ms=result.hold_ms))
+            self._tell(orders.SwitchAck(app=self.name, epoch=epoch, held=result.held, hold_ms=result.hold_ms))
             self._order_files()
             self._apply(result.effects)
 
@@ -228,6 +246,10 @@ class App:
             pool.close_idle()
         self._apply(self.gate.drain(order.epoch, order.slot))
 
+    def close_idle(self, order: orders.CloseIdle) -> None:
+        for pool in self.slots[order.slot].pools.values():
+            pool.close_idle()
+
     def cut(self, order: orders.Cut) -> None:
         """Ends what is outstanding on the slot, and reports it one by one.
 
@@ -239,15 +261,23 @@ class App:
         listed = tuple(self._inflight(ticket) for ticket in tickets[:MAX_CUT_LISTED])
         self._tell(orders.CutReport(app=self.name, epoch=order.epoch, slot=order.slot, exchanges=listed))
         exchanges = [_exchange_of(ticket) for ticket in tickets]
-        websockets = [exchange for exchange in exchanges if exchange.is_websocket]
         for exchange in exchanges:
             if not exchange.is_websocket:
                 exchange.cut()
+        websockets = [exchange for exchange in exchanges if exchange.is_websocket]
         if websockets:
-            pause = min(CLOSE_INTERVAL, CLOSE_SECONDS / len(websockets))
-            for number, exchange in enumerate(websockets):
-                self.loop.call_later(number * pause, exchange.close_websocket)
+            self._close_one_by_one(websockets, CLOSE_SECONDS)
             self.loop.call_later(CLOSE_SECONDS + FRAME_SECONDS, _cut_all, websockets)
+
+    def close_websockets(self, within: float) -> None:
+        """The worker stops: all its WebSockets get a close frame, one after the other, within so many seconds."""
+        tickets = self._oldest(ticket for slot in self.gate.slots.values() for ticket in slot.outstanding)
+        exchanges = [_exchange_of(ticket) for ticket in tickets]
+        self._close_one_by_one([exchange for exchange in exchanges if exchange.is_websocket], within)
+
+    def _close_one_by_one(self, websockets: Sequence[Exchange], within: float) -> None:
+        for number, exchange in enumerate(websockets):
+            self.loop.call_later(number * min(CLOSE_INTERVAL, within / len(websockets)), exchange.close_websocket)
 
     def health_changed(self, order: orders.HealthChanged) -> None:
         backend = self.slots[order.slot].backends.find(order.backend)

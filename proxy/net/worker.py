@@ -21,8 +21,9 @@ import uvloop
 from proxy.core import orders
 from proxy.errors import LinkError, OperatorError
 from proxy.net.access_log import AccessLog
-from proxy.net.app import App
+from proxy.net.app import FRAME_SECONDS, App
 from proxy.net.channel import Channel
+from proxy.net.decision import decided_epochs
 from proxy.net.downstream import Downstream
 from proxy.net.server import Server
 from proxy.net.static import build_index
@@ -58,7 +59,7 @@ class _Loaded:
 class Worker:
     """Takes orders one by one until Stop, SIGTERM, or the end of its last connection after either.
 
-    When the supervisor is gone the worker serves on with what it knows.
+    When the supervisor is gone the worker serves on with what it knows, and what the supervisor has made durable.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, listeners: Sequence[socket.socket]) -> None:
@@ -101,8 +102,9 @@ class Worker:
                 return
             self._obey(order)
         if self._orphaned and self._server is not None:
-            for app in self._server.apps.values():
-                app.orders_ended()
+            decided = decided_epochs(self._server.settings.state_dir)
+            for name, app in self._server.apps.items():
+                app.orders_ended(decided.get(name))
 
     async def _carry_out_slowly(self, order: orders.Start | orders.Serve | orders.SlotChanged) -> None:
         try:
@@ -163,6 +165,10 @@ class Worker:
                 app.admit(order)
             case orders.HealthChanged():
                 app.health_changed(order)
+            case orders.CloseIdle():
+                app.close_idle(order)
+            case orders.SampleRequest():
+                self._tell(orders.SampleReply(id=order.id, requests=app.recent.rows(monotonic())))
             case orders.InflightRequest():
                 exchanges, truncated = app.inflight(order.limit)
                 self._tell(orders.InflightReply(id=order.id, exchanges=exchanges, truncated=truncated))
@@ -275,15 +281,23 @@ class Worker:
         for listener in self._listeners:
             listener.close()
         server.stop()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                await server.empty()
-        server.abort()
+        await self._end_connections(server, grace)
         await asyncio.sleep(0)
         if self._log is not None:
             self._log.close()
         self._tell(orders.Stopped(snapshot=server.snapshot()))
         self._finish(0)
+
+    async def _end_connections(self, server: Server, grace: float) -> None:
+        """WebSockets do not end by themselves: they are told to, over the time that there is."""
+        frames = min(FRAME_SECONDS, grace)
+        for seconds, spread in ((grace - frames, grace - frames), (frames, 0.0)):
+            for app in server.apps.values():
+                app.close_websockets(spread)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await server.empty()
+        server.abort()
 
     async def _accept_all_queued(self, server: Server) -> None:
         for listener in self._listeners:

@@ -104,17 +104,11 @@ async def switch_one(site: RecordedSite) -> tuple[int, int, asyncio.Task[Any]]:
     return other, stopped, switch
 
 
-def check(site: RecordedSite, *allowed: str, most: int = CONNECTIONS, takeover: bool = False) -> None:
-    """Nothing went wrong but these outcomes, and of them at most so many.
-
-    `takeover`: the workers of a killed supervisor may know less than the state file, and end their requests where they
-    began while its successor's workers serve the other slot; so a session may be in both.
-    """
+def check(site: RecordedSite, *allowed: str, most: int = CONNECTIONS) -> None:
+    """Nothing went wrong but these outcomes, and of them at most so many."""
     outcomes, faults = site.outcomes(), site.faults()
     assert set(outcomes) <= set(allowed), f"{outcomes}\n{site.proxy.log()}"
     assert outcomes.total() <= most
-    if takeover:
-        faults = replace(faults, both_slots=0)
     assert replace(faults, failed=0, torn=faults.torn - outcomes["CUT"]) == Faults(), site.proxy.log()
 
 
@@ -315,7 +309,7 @@ async def test_the_supervisor_dies_at_any_moment_and_the_state_file_rules(
         other = NEW if active == OLD else OLD
         await site.switch_when_possible(active, other)
         await site.served(other)
-    check(site, takeover=active == NEW)
+    check(site)
 
 
 async def test_no_switch_while_workers_of_a_killed_supervisor_still_end_requests(site: RecordedSite) -> None:

@@ -154,3 +154,49 @@ def test_other_tunnels_are_closed_at_once(site: Site, client: Peer) -> None:
     client << b""
     client << ABORTED
     assert drained(site) == 1
+
+
+# --- the worker's own stop ---------------------------------------------------------------------------------------
+
+
+def test_a_stop_closes_those_of_all_slots_and_nothing_else(site: Site) -> None:
+    first, second, plain = site.client(), site.client(), site.client()
+    open_socket(site, first)
+    site.hold()
+    site.switch("temp")
+    second >> UPGRADE
+    site.temp >> SWITCHING
+    second.received()
+    plain >> head("GET /slow HTTP/1.1", "Host: shop.test")
+    site.app.close_websockets(10.0)
+    site.wait(0.5)
+    assert first.received() == second.received() == CLOSE
+    assert plain.received() == b""
+    site.temp >> head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+    assert plain.received().endswith(b"ok")
+
+
+def test_a_stop_spreads_them_within_its_bound(site: Site) -> None:
+    clients = [site.client() for _ in range(200)]
+    for client in clients:
+        open_socket(site, client)
+        site.loop.clock += 0.001
+    site.app.close_websockets(1.0)
+    site.settle()
+    site.loop.clock += 0.5
+    site.settle()
+    told = [bool(client.received()) for client in clients]
+    assert 80 <= sum(told) <= 120, "half of them in half of the time"
+    assert told == sorted(told, reverse=True), "the oldest first"
+    site.loop.clock += 0.5
+    site.settle()
+    assert all(client.received() == CLOSE for client, already in zip(clients, told, strict=True) if not already)
+
+
+def test_a_stop_tells_nobody_twice(site: Site, client: Peer) -> None:
+    backend = open_socket(site, client)
+    site.app.close_websockets(1.0)
+    site.app.close_websockets(0.0)
+    site.settle()
+    client << CLOSE
+    assert unmasked(backend.received()) == GONE
