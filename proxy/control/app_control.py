@@ -287,12 +287,17 @@ class AppControl:
         why = f": {health.last_error}" if health.last_error else ""
         self._note("health", f"{slot} {address} is {'up' if health.up else 'down'}{why}")
 
-    async def _persist_active(self, active: str, epoch: int, also: Change) -> None:
+    async def _persist_active(self, active: str, epoch: int, also: Change) -> Callable[[], None]:
+        old = self.machine.active
         record = await self._persist(_activate(active, epoch, also))
-        self._switched(self.name)
-        if active != self.machine.active:
-            self._note("switch", f"{self.machine.active} -> {active} (switch {epoch})")
-        self.trial.follow(record)
+
+        def follow() -> None:
+            self._switched(self.name)
+            if active != old:
+                self._note("switch", f"{old} -> {active} (switch {epoch})")
+            self.trial.follow(record)
+
+        return follow
 
     def _count_hold(self, hold_ms: float) -> None:
         self.hold_sum_ms += hold_ms

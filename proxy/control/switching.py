@@ -33,7 +33,10 @@ def _nothing(record: AppRecord) -> AppRecord:
 
 
 class Switching:
-    """`send`, `kill`: to a worker, by number. `persist(active, epoch, also)` returns when both are durable at once."""
+    """`send`, `kill`: to a worker, by number. `persist(active, epoch, also)` returns when both are durable at once.
+
+    What it returns is called when the workers have been told: what can wait should keep no request waiting.
+    """
 
     def __init__(
         self,
@@ -41,7 +44,7 @@ class Switching:
         *,
         send: Callable[[int, orders.Order], None],
         kill: Callable[[int, str], None],
-        persist: Callable[[str, int, Change], Awaitable[None]],
+        persist: Callable[[str, int, Change], Awaitable[Callable[[], None]]],
     ) -> None:
         self.machine = machine
         self._send = send
@@ -148,11 +151,12 @@ class Switching:
 
     async def _write(self, action: Persist) -> None:
         try:
-            await self._persist(action.active, action.epoch, self._also[action.attempt])
+            follow = await self._persist(action.active, action.epoch, self._also[action.attempt])
         except StateError as error:
             self._do(self.machine.persist_failed(action.attempt, str(error)))
         else:
             self._do(self.machine.persisted(self._loop.time(), action.attempt))
+            follow()
 
     def _set_timer(self) -> None:
         if self._timer is not None:

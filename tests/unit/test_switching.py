@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +11,9 @@ from proxy.control.switching import Switching
 from proxy.core import orders
 from proxy.core.switchover import Phase, Switchover
 from proxy.errors import AdminError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Site:
@@ -21,6 +25,7 @@ class Site:
         self.disk = asyncio.Event()
         self.disk.set()
         self.fails = False
+        self.followed: list[list[str]] = []
         self.machine = Switchover("shop", "production", 0)
         self.switching = Switching(
             self.machine,
@@ -29,10 +34,11 @@ class Site:
             persist=self.persist,
         )
 
-    async def persist(self, *_: object) -> None:
+    async def persist(self, *_: object) -> Callable[[], None]:
         await self.disk.wait()
         if self.fails:
             raise StateError("no room")
+        return lambda: self.followed.append([order.type for _, order in self.sent])
 
     def begin(self, hold: float = 5.0) -> asyncio.Task[object]:
         return asyncio.create_task(self.switching.switch(to="temp", hold=hold, drain=0.0))
@@ -54,6 +60,19 @@ async def test_a_disk_that_fails_is_the_callers_503() -> None:
     site.fails = False
     await site.begin()
     assert site.machine.active == "temp"
+
+
+async def test_what_follows_a_switch_keeps_no_request_waiting() -> None:
+    site = Site()
+    site.machine.join(1)
+    switch = site.begin()
+    await until(site, Phase.HOLDING)
+    site.switching.worker_event(1, orders.HoldAck(app="shop", epoch=1, attempt=1))
+    await until(site, Phase.SWITCHING)
+    assert site.followed == [["hold", "switch"]]
+    site.switching.worker_event(1, orders.SwitchAck(app="shop", epoch=1, held=0, hold_ms=1.0))
+    site.switching.worker_event(1, orders.Drained(app="shop", epoch=1, slot="production"))
+    await switch
 
 
 async def test_one_at_a_time() -> None:
