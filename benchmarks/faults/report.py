@@ -43,6 +43,27 @@ so it is tried from there on. *Active* and *idle* are meant at the moment of the
   killed while no other is up, all of them are gone: such a row is marked *alone*.
 """
 
+OTHERS_HEAD: Final = """\
+## Other faults
+
+Held by `tests/process/test_faults_machine.py` and `tests/unit/test_faults_clock.py`; no request fails.
+"""
+OTHERS: Final = (
+    ("no room in the release store", "refused before anything is touched"),
+    ("no room for a slot's files, or for static files", "the release is undone; it works when there is room again"),
+    ("no room for the lock and the journal", "refused before anything is touched"),
+    ("the journal's disk fills during the release", "undone without the journal; status tells of a command cut off"),
+    ("a read-only store, slot or static directory", "the release is undone"),
+    ("a read-only state directory", "refused before anything is touched"),
+    (
+        "the clock is set back",
+        "nothing: lock and journal go by order. An open trial lasts longer until it is confirmed",
+    ),
+    ("the clock is set forward", "a trial may have run out: the proxy switches back, and the release is undone"),
+    ("a Tomcat never gets ready", "given up after `health.timeout`, and undone"),
+    ("a Tomcat dies after the switch", "the proxy's guard switches back; without traffic the deployer does"),
+)
+
 
 def to_markdown(records: Sequence[Record], made: Made) -> str:
     """The page."""
@@ -67,7 +88,8 @@ def to_markdown(records: Sequence[Record], made: Made) -> str:
     wrong = [record for record in records if not record.is_right]
     if wrong:
         lines += ["## Not as they must be", ""]
-        lines += [f"- {record.row.name}: {_why(record)}" for record in wrong]
+        lines += [*(f"- {record.row.name}: {_why(record)}" for record in wrong), ""]
+    lines += [OTHERS_HEAD, table(("fault", "outcome"), OTHERS, left=2)]
     return "\n".join(lines).rstrip() + "\n"
 
 
