@@ -366,6 +366,8 @@ def test_whoami_says_what_the_application_was_told(tomcat: Tomcat) -> None:
         ("/events?count=0", 400),
         ("/static/app.0000000000000000.css", 404),
         ("/nothing", 404),
+        ("/orders?reference=a", 404),
+        ("/orders?reference=", 400),
     ],
 )
 def test_an_error_has_its_status(tomcat: Tomcat, path: str, status: int) -> None:
