@@ -47,11 +47,11 @@ class Ground:
 
     def rows(self, query: str, role: str = "shop") -> list[tuple[object, ...]]:
         with self.database.connect(role) as connection:
-            return connection.execute(query).fetchall()  # type: ignore[call-overload, no-any-return]
+            return connection.execute(query).fetchall()
 
     def write(self, statement: str, role: str = "shop") -> None:
         with self.database.connect(role) as connection:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
 
 
 @pytest.fixture
