@@ -168,6 +168,28 @@ class AdminApi:
             Route(
                 op(
                     "POST",
+                    "/v1/apps/{app}/slots/{slot}/close-idle",
+                    "Closes the idle connections to a slot, so that its server can stop at once.",
+                    None,
+                    wire.Done,
+                    (404,),
+                ),
+                self._close_idle,
+            ),
+            Route(
+                op(
+                    "GET",
+                    "/v1/apps/{app}/recent",
+                    "Some requests of late, and those that failed or were slow.",
+                    None,
+                    wire.Recent,
+                    (404,),
+                ),
+                self._recent,
+            ),
+            Route(
+                op(
+                    "POST",
                     "/v1/apps/{app}/releases/current",
                     "The deployer tells how its release is going.",
                     wire.ReleaseProgress,
@@ -268,6 +290,13 @@ class AdminApi:
     async def _slot(self, request: web.Request) -> web.StreamResponse:
         body = await _body(request, wire.SlotUpdate)
         return _json(await self._supervisor.update_slot(request.match_info["app"], request.match_info["slot"], body))
+
+    async def _close_idle(self, request: web.Request) -> web.StreamResponse:
+        await self._supervisor.close_idle(request.match_info["app"], request.match_info["slot"])
+        return _json(wire.Done(message="closed"))
+
+    async def _recent(self, request: web.Request) -> web.StreamResponse:
+        return _json(await self._supervisor.recent(request.match_info["app"]))
 
     async def _release(self, request: web.Request) -> web.StreamResponse:
         self._supervisor.set_release(request.match_info["app"], await _body(request, wire.ReleaseProgress))

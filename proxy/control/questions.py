@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from proxy.control.worker_process import WorkerProcess
     from proxy.core import orders
 
+    Question = orders.StatsRequest | orders.InflightRequest | orders.SampleRequest
+    Answer = orders.StatsReply | orders.InflightReply | orders.SampleReply
+
 
 class _Open:
     def __init__(self, workers: set[int]) -> None:
         self.waiting = workers
-        self.answers: dict[int, orders.StatsReply | orders.InflightReply] = {}
+        self.answers: dict[int, Answer] = {}
         self.complete = asyncio.Event()
         if not workers:
             self.complete.set()
@@ -29,9 +32,9 @@ class Questions:
     async def ask(
         self,
         workers: Iterable[WorkerProcess],
-        order: Callable[[int], orders.StatsRequest | orders.InflightRequest],
+        order: Callable[[int], Question],
         within: float,
-    ) -> dict[int, orders.StatsReply | orders.InflightReply]:
+    ) -> dict[int, Answer]:
         """Answers by worker number; those that have not come within `within` seconds are missing.
 
         `order(id)` makes the order. As a worker works on its orders one by one, an answer also tells that what was
@@ -53,7 +56,7 @@ class Questions:
             del self._open[number]
         return question.answers
 
-    def answered(self, worker: int, answer: orders.StatsReply | orders.InflightReply) -> None:
+    def answered(self, worker: int, answer: Answer) -> None:
         """A late answer is dropped."""
         question = self._open.get(answer.id)
         if question is not None and worker in question.waiting:

@@ -23,9 +23,10 @@ from proxy.control.state import for_settings
 from proxy.control.status import app_status, status
 from proxy.control.worker_process import COMMAND, WorkerError
 from proxy.core import orders
+from proxy.core.recent import merge_samples
 from proxy.core.trial import Counts
 from proxy.errors import AdminError, ConfigurationError, OperatorError, RefusedError
-from proxy.wire import Inflight
+from proxy.wire import Inflight, Recent
 
 if TYPE_CHECKING:
     import socket
@@ -293,7 +294,7 @@ class Supervisor:
             case orders.StatsReply():
                 self.counters.update(worker.number, event.snapshot)
                 self._questions.answered(worker.number, event)
-            case orders.InflightReply():
+            case orders.InflightReply() | orders.SampleReply():
                 self._questions.answered(worker.number, event)
             case orders.Stopped():
                 self.counters.update(worker.number, event.snapshot)
@@ -325,7 +326,7 @@ class Supervisor:
         if worker is not None:
             worker.kill(reason)
 
-    def _tell_all(self, order: orders.HealthChanged | orders.SlotChanged | orders.Admission) -> None:
+    def _tell_all(self, order: orders.HealthChanged | orders.SlotChanged | orders.Admission | orders.CloseIdle) -> None:
         for worker in self.fleet.workers.values():
             app = worker.settings.apps.get(order.app)
             if app is not None and (isinstance(order, orders.Admission) or order.slot in app.slots):
@@ -368,6 +369,25 @@ class Supervisor:
         )
         truncated = len(exchanges) > MAX_INFLIGHT or any(reply.truncated for reply in replies)
         return Inflight(exchanges=tuple(exchanges[:MAX_INFLIGHT]), truncated=truncated)
+
+    async def recent(self, name: str) -> Recent:
+        """What the workers have noted of the app's requests."""
+        self.app(name)
+        answers = await self._questions.ask(
+            [worker for worker in self._serving() if worker.state == "ready"],
+            lambda number: orders.SampleRequest(id=number, app=name),
+            ANSWER_SECONDS,
+        )
+        replies = [answer.requests for answer in answers.values() if isinstance(answer, orders.SampleReply)]
+        return Recent(requests=merge_samples(replies))
+
+    async def close_idle(self, name: str, slot: str) -> None:
+        """Returns when every worker has closed its idle connections to the slot, or APPLY_SECONDS are over."""
+        app = self.app(name)
+        if slot not in app.settings.slots:
+            raise AdminError(404, f"app {name} has no slot {slot}; it has {', '.join(app.settings.slots)}")
+        self._tell_all(orders.CloseIdle(app=name, slot=slot))
+        await self.collect(APPLY_SECONDS)
 
     async def switch(self, name: str, request: SwitchRequest) -> SwitchReport:
         """Raises AdminError: see the admin API's document."""

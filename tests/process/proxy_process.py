@@ -57,6 +57,11 @@ class Backend:
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
+    @property
+    def connections(self) -> int:
+        """Those that are open, its probe's too."""
+        return len(self._serving)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.core import orders
 from proxy.errors import LinkError
-from proxy.wire import InflightExchange
+from proxy.wire import InflightExchange, RecentRequest
 
 EXCHANGE = InflightExchange(
     id="r1", slot="temp", method="GET", path="/a?b", age_ms=1.5, bytes=7, client="127.0.0.1", worker=0
@@ -40,6 +40,8 @@ ORDERS: list[orders.Order] = [
     orders.Stop(grace=3.0),
     orders.StatsRequest(id=1),
     orders.InflightRequest(id=2, app="shop", limit=10),
+    orders.SampleRequest(id=3, app="shop"),
+    orders.CloseIdle(app="shop", slot="temp"),
 ]
 EVENTS: list[orders.Event] = [
     orders.Prepared(pid=7),
@@ -53,6 +55,10 @@ EVENTS: list[orders.Event] = [
     orders.CutReport(app="shop", epoch=5, slot="production", exchanges=(EXCHANGE,)),
     orders.StatsReply(id=1, snapshot={"apps": {"shop": {"held": 1}}}),
     orders.InflightReply(id=2, exchanges=(EXCHANGE,), truncated=True),
+    orders.SampleReply(
+        id=3,
+        requests=(RecentRequest(slot="temp", method="GET", path="/a?b", status=200, count=2, slowest_ms=1.5),),
+    ),
     orders.SlotFailed(app="shop", slot="temp", message="no files"),
     orders.Stopped(snapshot={"requests": 3}),
 ]
