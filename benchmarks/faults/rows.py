@@ -17,6 +17,7 @@ _COMING_UP: Final = ("deploy to {0}", "start {0}", "smoke test {0}", "warm up {0
 SWAP: Final = (
     "store",
     "static files",
+    "stop temp",
     *(step.format("temp") for step in _COMING_UP),
     "watch temp",
     "prune",
@@ -31,6 +32,9 @@ RETURN: Final = (
     "prune",
 )
 """Up to its first switch `return` does the same steps as `swap`, so it is tried from there on."""
+
+IDLE_MUST_RUN: Final = ("swap", "stop temp")
+"""The row's strategy and step that are there only while the former release still runs in the idle slot."""
 
 _IDLE_IS_STOPPED: Final = ("store", "static files", "deploy to")
 

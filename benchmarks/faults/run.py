@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from benchmarks.demo.site import DemoError
 from benchmarks.faults.account import Account, Death, account, read_slots
 from benchmarks.faults.operator import needs_mending, next_command
-from benchmarks.faults.rows import Row
+from benchmarks.faults.rows import IDLE_MUST_RUN, Row
 from benchmarks.faults.site import COMMAND_SECONDS, RESTART_SECONDS, last_words
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def run(site: FaultSite, users: Users, rows: Iterable[Row], say: Callable[[str],
 
 
 def prepare(site: FaultSite, row: Row) -> None:
-    """Users on production. `return` finds temp stopped, as it leaves it; `swap` finds it as it is."""
+    """Users on production. `return` finds temp stopped, as it leaves it; `swap` as it is, unless its step needs it."""
     for _ in range(MOST_MENDS):
         if not site.supervisor_lives():
             site.start_supervisor()
@@ -132,6 +132,8 @@ def prepare(site: FaultSite, row: Row) -> None:
             site.must("switch", "production", "--accept-session-loss")
         elif row.strategy == "return" and slots["temp"]["running"]:
             site.must("stop", "temp", "--accept-session-loss")
+        elif (row.strategy, row.step) == IDLE_MUST_RUN and not slots["temp"]["running"]:
+            site.must("start", "temp")
         else:
             return
     raise DemoError(f"the site can't be made ready for {row.name}")
