@@ -263,7 +263,7 @@ def test_logs_follow_over_a_restart(site: Deployed, proxy: FakeProxy) -> None:
 
 def test_hooks_run_with_the_release_in_their_environment(site: Deployed, proxy: FakeProxy) -> None:
     said = site.directory / "hooks.txt"
-    line = f'echo "$DEPLOYER_MOMENT $DEPLOYER_SLOT $DEPLOYER_URL" >> {said}'
+    line = f'echo "$DEPLOYER_MOMENT $DEPLOYER_SLOT $DEPLOYER_URL" | tee -a {said}'
     moments = ("before_start", "smoke", "after_switch", "after_release", "on_failure")
     site.configure("hooks:\n" + "".join(f"  {moment}: ['{line}']\n" for moment in moments))
     first_release(site)
@@ -279,6 +279,9 @@ def test_hooks_run_with_the_release_in_their_environment(site: Deployed, proxy: 
         f"after_switch {temp}",
         f"after_release {production}",
     ]
+    shown = site.run("show", "2").stdout.splitlines()
+    assert f"    before_start {production}" in shown
+    assert f"    after_switch {temp}" in shown
     said.unlink()
     failing = "hooks: {after_switch: ['echo the cause; exit 3'], on_failure: ['" + line + "']}"
     site.configure(failing)
