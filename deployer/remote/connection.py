@@ -93,7 +93,17 @@ async def connect(place: Place) -> asyncssh.SSHClientConnection:
 
 def _options(place: Place) -> asyncssh.SSHClientConnectionOptions:
     address = place.address
-    named: dict[str, Any] = {"host": address.host}
+    named: dict[str, Any] = {
+        "host": address.host,
+        "config": (),
+        "preferred_auth": "publickey",
+        "password_auth": False,
+        "kbdint_auth": False,
+        "connect_timeout": _CONNECT,
+        "login_timeout": _CONNECT,
+        "keepalive_interval": _KEEPALIVE,
+        "keepalive_count_max": _KEEPALIVES,
+    }
     if address.port:
         named["port"] = address.port
     if address.user:
@@ -101,16 +111,7 @@ def _options(place: Place) -> asyncssh.SSHClientConnectionOptions:
     if place.identity:
         named["client_keys"] = [place.identity]
     try:
-        options = asyncssh.SSHClientConnectionOptions(
-            **named,
-            preferred_auth="publickey",
-            password_auth=False,
-            kbdint_auth=False,
-            connect_timeout=_CONNECT,
-            login_timeout=_CONNECT,
-            keepalive_interval=_KEEPALIVE,
-            keepalive_count_max=_KEEPALIVES,
-        )
+        options = asyncssh.SSHClientConnectionOptions(**named)
     except (OSError, ValueError, asyncssh.Error) as error:
         if place.identity:
             raise Refused(
@@ -118,12 +119,20 @@ def _options(place: Place) -> asyncssh.SSHClientConnectionOptions:
                 "a key with a passphrase is loaded into the agent with ssh-add",
             ) from error
         raise Refused(f"the settings of ssh here can't be used: {error}", "see ~/.ssh/config") from error
+    # Named outright: left to asyncssh, `UserKnownHostsFile none` in ~/.ssh/config would end all checks.
+    return asyncssh.SSHClientConnectionOptions(options, known_hosts=_known_hosts(address, options))
+
+
+def _known_hosts(address: Address, options: asyncssh.SSHClientConnectionOptions) -> list[str] | bytes:
+    """The files of ~/.ssh/config, else the usual one, as far as they are there; b"": nobody is known."""
     if options.known_hosts is None:
         raise Refused(
             f"~/.ssh/config turns the check of {address.host}'s host key off",
             "remove `UserKnownHostsFile none` there: an unknown server could be anyone's",
         )
-    return options
+    named = options.known_hosts if isinstance(options.known_hosts, list) else []
+    files = [Path(str(name)).expanduser() for name in named] or [Path("~/.ssh/known_hosts").expanduser()]
+    return [str(path) for path in files if path.is_file()] or b""
 
 
 async def _host_key_refused(
@@ -152,9 +161,10 @@ async def _host_key_refused(
 
 def _other_keys(options: asyncssh.SSHClientConnectionOptions) -> bool:
     """Whether known_hosts has any key of the server."""
-    known = options.known_hosts or str(Path("~/.ssh/known_hosts").expanduser())
     try:
-        found = asyncssh.match_known_hosts(known, options.host, "", None if options.port == 22 else options.port)
+        found = asyncssh.match_known_hosts(
+            options.known_hosts, options.host, "", None if options.port == 22 else options.port
+        )
     except (OSError, ValueError):
         return False
     return bool(found[0] or found[1])

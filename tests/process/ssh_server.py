@@ -111,10 +111,9 @@ def ssh_server(directory: Path, more: str = "") -> Iterator[SshServer]:
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     with subprocess.Popen(
-        [str(SSHD), "-D", "-e", "-f", str(directory / "sshd_config")],
+        [str(SSHD), "-D", "-E", str(directory / "log"), "-f", str(directory / "sshd_config")],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=(directory / "log").open("wb"),
     ) as process:
         try:
             _wait_open(port)

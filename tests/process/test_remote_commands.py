@@ -1,0 +1,312 @@
+"""Commands with --host against a real sshd on loopback: uploads, releases, lost connections, tunnel, refusals."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from deployed_site import Deployed, free_ports
+from fake_proxy import FakeProxy
+from ssh_server import SSHD, Relay, SshServer, remote_python, ssh_server
+
+from deployer.remote.jobs import all_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.skipif(SSHD is None, reason="there is no sshd: scripts/setup sshd")
+
+WAITING = 'hooks: {before_start: ["touch waiting; until [ -e go ]; do sleep 0.05; done"]}'
+"""The release stands still in this hook until the test lets it go."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    with ssh_server(tmp_path_factory.mktemp("remote") / "ssh") as running:
+        yield running
+
+
+@contextmanager
+def project(directory: Path) -> Iterator[Deployed]:
+    """The project on the server."""
+    ports = free_ports(7)
+    with FakeProxy(ports[6], {"production": ports[0], "temp": ports[3]}) as proxy:
+        deployed = Deployed(directory, proxy.url, ports[:6])
+        deployed.configure()
+        remote_python(directory)
+        try:
+            yield deployed
+        finally:
+            for job in all_jobs(directory):
+                job.interrupt()
+            deployed.stop_all()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Deployed]:
+    """A project in which nothing was released yet."""
+    with project(tmp_path) as deployed:
+        yield deployed
+
+
+@pytest.fixture(scope="module")
+def released(server: SshServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """A project in which release 7 is live, released from here."""
+    with project(tmp_path_factory.mktemp("released")) as deployed:
+        war = here(server, deployed.war(7))
+        done = server.run("release", war, "--json", "--message", "two words; 'quoted'", *there(deployed))
+        told = [json.loads(line) for line in done.stdout.splitlines()]
+        assert told[0]["event"] == "upload"
+        assert told[-1]["event"] == "result"
+        assert told[-1]["exit_code"] == done.returncode == 0
+        yield deployed
+
+
+def there(site: Deployed) -> list[str]:
+    return ["--remote-dir", str(site.directory)]
+
+
+def here(server: SshServer, path: Path) -> str:
+    """Moves a file to the client's side."""
+    return str(path.rename(server.home / path.name))
+
+
+def big_war(server: SshServer, site: Deployed, size: int = 3 << 20) -> Path:
+    path = server.home / f"big-{site.directory.name}.war"
+    path.write_bytes(os.urandom(size))
+    return path
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not come"
+        time.sleep(0.05)
+
+
+def uploads(site: Deployed) -> list[Path]:
+    return sorted((site.directory / "var/remote/uploads").glob("*/*"))
+
+
+def test_what_was_released_from_here_is_known_there_and_seen_here(server: SshServer, released: Deployed) -> None:
+    asked = server.run("status", "--json", *there(released))
+    last = json.loads(asked.stdout)["last"]
+    assert (last["name"], last["message"], last["state"]) == ("shop-7.war", "two words; 'quoted'", "done")
+    assert last == released.status()["last"]
+    assert server.run("show", "nothing", *there(released)).returncode == 3
+    planned = server.run("plan", str(server.home / "shop-7.war"), *there(released))
+    assert planned.returncode == 0, planned.stderr
+    assert "upload shop-7.war: is there already" in planned.stderr
+    assert "by temp, and back to production" in planned.stdout
+
+
+def test_a_broken_upload_goes_on_where_it_ended(server: SshServer, site: Deployed) -> None:
+    war = big_war(server, site)
+    with Relay(server.port, after=2 << 20) as relay:
+        server.know(relay.port)
+        broken = server.run("check", str(war), *there(site), port=relay.port)
+        assert broken.returncode == 3
+        assert "lost during the upload" in broken.stderr
+        assert "goes on from where it ended" in broken.stderr
+        [part] = uploads(site)
+        assert part.name == f"{war.name}.part"
+        wait_until(lambda: part.stat().st_size > 1 << 20)
+        again = server.run("check", str(war), *there(site), port=relay.port)
+    assert "going on from 1." in again.stderr or "going on from 2." in again.stderr
+    [whole] = uploads(site)
+    assert whole.name == war.name
+    assert hashlib.sha256(whole.read_bytes()).digest() == hashlib.sha256(war.read_bytes()).digest()
+
+
+def test_a_damaged_part_is_sent_anew(server: SshServer, site: Deployed) -> None:
+    war = big_war(server, site, 1 << 20)
+    content = war.read_bytes()
+    name = hashlib.sha256(content).hexdigest()[:16]
+    part = site.directory / "var/remote/uploads" / name / f"{war.name}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(content[:1000] + b"!" + content[1001:5000])
+    sent = server.run("check", str(war), *there(site))
+    assert "going on" not in sent.stderr
+    assert uploads(site)[0].read_bytes() == content
+    part.write_bytes(content + b"too long")
+    uploads(site)[0].unlink()
+    server.run("check", str(war), *there(site))
+    assert uploads(site)[0].read_bytes() == content
+
+
+def test_a_lost_connection_is_made_again_and_nothing_is_shown_twice(server: SshServer, site: Deployed) -> None:
+    site.configure(more=WAITING)
+    war = here(server, site.war(1))
+    with Relay(server.port) as relay:
+        server.know(relay.port)
+        with server.started("release", war, *there(site), port=relay.port) as client:
+            wait_until((site.directory / "waiting").exists)
+            relay.cut()
+            wait_until(lambda: relay.accepted == 2)
+            (site.directory / "go").touch()
+            out, err = client.communicate(timeout=60)
+    assert client.returncode == 0, out + err
+    assert "was lost; what runs there goes on" in err
+    lines = out.splitlines()
+    assert len(lines) == len(set(lines))
+    assert lines == (all_jobs(site.directory)[0].directory / "out").read_text().splitlines()
+
+
+def test_a_client_that_dies_leaves_the_release_running_and_resume_follows_it(server: SshServer, site: Deployed) -> None:
+    site.configure(more=WAITING)
+    with server.started("release", here(server, site.war(1)), *there(site)) as client:
+        wait_until((site.directory / "waiting").exists)
+        client.kill()
+    seen = server.run("status", *there(site))
+    assert "note: `deployer release shop-1.war` runs;" in seen.stderr
+    assert "release" in seen.stdout
+    with server.started("resume", *there(site)) as follower:
+        assert follower.stderr is not None
+        assert "still runs on" in follower.stderr.readline()
+        (site.directory / "go").touch()
+        out, err = follower.communicate(timeout=60)
+    assert follower.returncode == 0, out + err
+    assert "is live in production" in out
+    assert "note" not in server.run("status", *there(site)).stderr
+
+
+def test_the_end_that_nobody_saw_is_told_by_status(server: SshServer, site: Deployed) -> None:
+    site.configure(more=WAITING.replace("done", "done; exit 1"))
+    with server.started("release", here(server, site.war(1)), *there(site)) as client:
+        wait_until((site.directory / "waiting").exists)
+        client.kill()
+    [job] = all_jobs(site.directory)
+    wait_until(lambda: not _processes("follow", site.directory) and not _processes("job", site.directory))
+    (site.directory / "go").touch()
+    wait_until(lambda: not job.running)
+    assert "ended with exit code 1 while nobody was connected" in server.run("status", *there(site)).stderr
+
+
+def test_a_release_that_is_killed_there_needs_a_person(server: SshServer, site: Deployed) -> None:
+    site.configure(more=WAITING)
+    with server.started("release", here(server, site.war(1)), *there(site)) as client:
+        wait_until((site.directory / "waiting").exists)
+        [job] = all_jobs(site.directory)
+        deployer = int((job.directory / "pid").read_text())
+        supervisor = int(subprocess.check_output(["ps", "-o", "ppid=", "-p", str(deployer)]))
+        os.kill(supervisor, signal.SIGKILL)
+        os.kill(deployer, signal.SIGKILL)
+        (site.directory / "go").touch()
+        out, err = client.communicate(timeout=60)
+    assert client.returncode == 4, out + err
+    assert "ended without an exit code" in err
+
+
+def test_ctrl_c_undoes_the_release_there(server: SshServer, site: Deployed) -> None:
+    site.configure(more=WAITING)
+    with server.started("release", here(server, site.war(1)), *there(site)) as client:
+        wait_until((site.directory / "waiting").exists)
+        client.send_signal(signal.SIGINT)
+        out = _until(client, "interrupted: undoing")
+        (site.directory / "go").touch()
+        rest, err = client.communicate(timeout=60)
+    assert client.returncode == 1, out + rest + err
+    assert "failed, and undone" in rest
+    assert "Ctrl-C is passed on" in err
+
+
+def _until(client: subprocess.Popen[str], words: str) -> str:
+    assert client.stdout is not None
+    seen = ""
+    while words not in seen:
+        line = client.stdout.readline()
+        assert line, seen
+        seen += line
+    return seen
+
+
+def test_what_only_prints_ends_with_its_caller(server: SshServer, released: Deployed) -> None:
+    with server.started("logs", "production", "-f", *there(released)) as client:
+        _until(client, "stand-in for Tomcat")
+        assert _processes("logs", "--follow", released.directory)
+        client.kill()
+    wait_until(lambda: not _processes("logs", "--follow", released.directory))
+
+
+def _processes(*words: Any) -> list[int]:
+    """The deployer's processes in that directory, by words of their command line."""
+    *arguments, directory = words
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_text().split("\0")
+            inside = os.readlink(entry / "cwd") == str(directory)
+        except OSError:
+            continue
+        if inside and "-m" in command and all(word in command for word in arguments):
+            found.append(int(entry.name))
+    return found
+
+
+def test_a_tunnel_carries_http_to_the_private_port(server: SshServer, released: Deployed) -> None:
+    [port] = free_ports(1)
+    with server.started("tunnel", "production", "-L", str(port), *there(released)) as client:
+        said = _until(client, "Ctrl-C ends it")
+        assert f"http://127.0.0.1:{port} is production" in said
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as response:
+            assert response.read() == b"ok 7"
+        client.send_signal(signal.SIGINT)
+        _, err = client.communicate(timeout=20)
+    assert client.returncode == 0, err
+    assert "there is no slot nowhere" in server.run("tunnel", "nowhere", *there(released)).stderr
+
+
+def test_a_server_that_is_not_known_or_another_one_is_refused(server: SshServer, site: Deployed) -> None:
+    with Relay(server.port) as relay:
+        unknown = server.run("status", *there(site), port=relay.port)
+        assert unknown.returncode == 3
+        fingerprint = subprocess.check_output(["ssh-keygen", "-lf", str(server.directory / "host_key")], text=True)
+        assert fingerprint.split()[1] in unknown.stderr
+        assert "is not known" in unknown.stderr
+        assert f"ssh -p {relay.port} root@127.0.0.1" in unknown.stderr
+        known = server.home / ".ssh" / "known_hosts"
+        kind, key, *_ = (server.directory / "user_key.pub").read_text().split()
+        with known.open("a") as stream:
+            stream.write(f"[127.0.0.1]:{relay.port} {kind} {key}\n")
+        other = server.run("status", *there(site), port=relay.port)
+        assert other.returncode == 3
+        assert "is not the one in ~/.ssh/known_hosts" in other.stderr
+
+
+def test_the_check_of_host_keys_can_not_be_turned_off(server: SshServer, site: Deployed) -> None:
+    config = server.home / ".ssh" / "config"
+    config.write_text("Host *\n  UserKnownHostsFile none\n  StrictHostKeyChecking no\n")
+    try:
+        refused = server.run("status", *there(site))
+    finally:
+        config.unlink()
+    assert refused.returncode == 3
+    assert "turns the check" in refused.stderr
+
+
+def test_other_refusals_say_what_to_do(server: SshServer, site: Deployed, tmp_path: Path) -> None:
+    def refusal(*arguments: str) -> str:
+        done = server.run(*arguments)
+        assert done.returncode == 3, done.stderr
+        assert "what to do:" in done.stderr
+        return done.stderr
+
+    assert "has no directory nowhere" in refusal("status", "--remote-dir", "/nowhere".removeprefix("/"))
+    (tmp_path / "empty").mkdir()
+    assert "has no Python at" in refusal("status", "--remote-dir", str(tmp_path / "empty"))
+    assert "there is no such file here" in refusal("release", "no.war", *there(site))
+    wrong = server.directory / "host_key"
+    assert "none of our keys" in refusal("status", "-i", str(wrong), *there(site))
+    assert "can't be used" in refusal("status", "-i", str(server.home / "no-key"), *there(site))
+    closed = server.run("status", *there(site), port=free_ports(1)[0])
+    assert closed.returncode == 3
+    assert "can't connect" in closed.stderr
