@@ -270,12 +270,12 @@ def logs(ctx: click.Context, /, slot: str, follow: bool, lines: int, **options: 
     from deployer.following import follow_file
 
     shop = _shop(ctx, options["config"], make_keys=False)
-    instance = shop.slots[commands.slot_named(shop, slot)].instance
-    for line in instance.tail(lines):
+    server = shop.slots[commands.slot_named(shop, slot)]
+    for line in server.log_tail(lines):
         click.echo(line)
     if follow:
         gc.enable()
-        for text in follow_file(instance.log_path, shop.clock):
+        for text in follow_file(Path(server.place.log), shop.clock):
             click.echo(text, nl=False)
 
 

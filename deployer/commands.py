@@ -18,7 +18,7 @@ from deployer.release import Release
 from deployer.runner import Event, Outcome, Runner
 from deployer.site import observe
 from deployer.steps import Start
-from deployer.war import Finding, check_war, read_war
+from deployer.war import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,7 +82,7 @@ def wish_for_war(shop: Workshop, war: Path, strategy: Strategy, *, accept_loss: 
 
     accept_loss: what is wrong with its sessions' classes is a warning too. Raises Refused with every error it has.
     """
-    findings = check_war(war, shop.java.version, shop.home.major)
+    findings = shop.kind.check(war)
     if not _errors(findings):
         sessions = session_findings(shop, war)
         if accept_loss:
@@ -92,7 +92,7 @@ def wish_for_war(shop: Workshop, war: Path, strategy: Strategy, *, accept_loss: 
     if errors:
         advice_lines = dict.fromkeys(finding.advice for finding in errors if finding.advice)
         raise Refused("\n".join(finding.what for finding in errors), "; ".join(advice_lines))
-    read = read_war(war)
+    read = shop.kind.read(war)
     _need_room(shop, read.size)
     identity = read.sha256[:12]
     stored = shop.store.directory / f"{identity}.war"
@@ -134,9 +134,11 @@ def session_findings(shop: Workshop, war: Path) -> list[Finding]:
 
 def check_findings(shop: Workshop, war: Path) -> list[Finding]:
     """All that `deployer check` says. A proxy that can't be asked is a note: a WAR is also checked where none runs."""
-    findings = check_war(war, shop.java.version, shop.home.major)
+    findings = shop.kind.check(war)
     if _errors(findings):
         return findings
+    if shop.kind.sessions_note:
+        findings.append(Finding("note", shop.kind.sessions_note, ""))
     try:
         return [*findings, *session_findings(shop, war)]
     except Refused as why:

@@ -174,8 +174,12 @@ def _shown(value: object) -> str:
 
 # --- checks across keys: they read the raw data, so that they also run when other keys are wrong ------------
 
+_KINDS: Final = ("tomcat", "jetty", "command")
+_PORTS: Final = ("http_port", "cluster_port", "control_port")
+
 
 def _cross_checks(data: dict[str, object]) -> Iterator[tuple[Path, str]]:
+    yield from _kind_checks(data)
     slots = data.get("slots")
     if not isinstance(slots, dict):
         return
@@ -184,7 +188,7 @@ def _cross_checks(data: dict[str, object]) -> Iterator[tuple[Path, str]]:
     for name, slot in slots.items():
         if not isinstance(slot, dict):
             continue
-        for key in ("http_port", "cluster_port", "control_port"):
+        for key in _PORTS if data.get("kind", "tomcat") == "tomcat" else _PORTS[:1]:
             yield from _port_check(name, slot, key, ports)
         base = slot.get("base")
         if isinstance(base, str):
@@ -192,6 +196,37 @@ def _cross_checks(data: dict[str, object]) -> Iterator[tuple[Path, str]]:
             if place in bases:
                 yield ("slots", name, "base"), f"found {_shown(base)}, which slots.{bases[place]} has too"
             bases.setdefault(place, name)
+
+
+def _kind_checks(data: dict[str, object]) -> Iterator[tuple[Path, str]]:
+    """What one kind of slot needs, and what another one has."""
+    kind = data.get("kind", "tomcat")
+    if kind not in _KINDS:
+        return
+    for other in _KINDS:
+        if other != kind and data.get(other) is not None:
+            yield (other,), f"is for kind: {other}, and this is kind: {kind}"
+    if kind == "command" and data.get("command") is None:
+        yield ("command",), 'is missing: what starts a slot, such as ["java", "-jar", "{release}"]'
+    slots = data.get("slots")
+    for name, slot in slots.items() if isinstance(slots, dict) else ():
+        if isinstance(slot, dict):
+            yield from _kind_of_slot(kind, name, slot)
+    sessions = data.get("sessions", {})
+    if kind != "tomcat" and isinstance(sessions, dict) and sessions.get("replicate", True) is True:
+        yield (
+            ("sessions", "replicate"),
+            f"found true (the default), allowed: false, because sessions of kind {kind} are not shared between "
+            "slots: no release can wait for them, and each switch logs users out",
+        )
+
+
+def _kind_of_slot(kind: str, name: str, slot: dict[str, object]) -> Iterator[tuple[Path, str]]:
+    if kind == "tomcat" and slot.get("cluster_port") is None:
+        yield ("slots", name, "cluster_port"), "is missing"
+    for key in _PORTS[1:] if kind != "tomcat" else ():
+        if key in slot:
+            yield ("slots", name, key), f"found {_shown(slot[key])}, which a slot of kind {kind} has no use for"
 
 
 def _port_check(name: str, slot: dict[str, object], key: str, seen: dict[int, str]) -> Iterator[tuple[Path, str]]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from deployer.assembly import build, keys_file
+from deployer.assembly import build
 from deployer.errors import DeployerError
+from deployer.tomcat.keys import keys_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,9 +43,10 @@ def examine(settings: Settings, clock: Clock, *, need_proxy: bool) -> list[Findi
         shop = build(settings, clock, make_keys=False)
     except DeployerError as error:
         return [Finding("missing", str(error), error.advice)]
-    found = [Finding("ok", str(shop.home)), Finding("ok", str(shop.java))]
+    found = [Finding("ok", software) for software in shop.kind.software]
+    found += [Finding("note", shop.kind.sessions_note)] if shop.kind.sessions_note else []
     found += [Finding("note", warning) for warning in shop.warnings()]
-    found += _keys(settings)
+    found += _keys(settings) if settings.kind == "tomcat" else ()
     found += _directories(settings)
     for name in shop.slots:
         found += _slot(shop, name)
@@ -61,7 +63,7 @@ def directories(settings: Settings) -> list[str]:
 
 
 def _keys(settings: Settings) -> Iterator[Finding]:
-    file = keys_file(settings)
+    file = keys_file(settings.state)
     if not file.exists():
         yield Finding("note", f"{file} is not there yet", "`deployer init` or the first release makes it")
     elif file.stat().st_mode & 0o077:
@@ -95,12 +97,14 @@ def _slot(shop: Workshop, name: str) -> Iterator[Finding]:
 
 
 def _members(shop: Workshop, name: str) -> Iterator[Finding]:
-    others = {one.cluster_port: other for other, one in shop.settings.slots.items() if other != name}
+    every = shop.settings.slots
+    others = {one.cluster_port: other for other, one in every.items() if one.cluster_port and other != name}
     running = {port for port, other in others.items() if shop.slots[other].observe().running}
-    if not shop.settings.sessions.replicate or not running:
+    cluster = shop.slots[name].cluster
+    if not shop.settings.sessions.replicate or not running or cluster is None:
         return
     try:
-        unseen = running - set(shop.slots[name].instance.control.members())
+        unseen = running - set(cluster.members())
     except DeployerError as error:
         yield Finding("missing", f"slot {name}: {error}", error.advice)
         return

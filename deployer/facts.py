@@ -71,6 +71,7 @@ def status(shop: Workshop) -> Document:
         "lock": asdict(holder) if holder else None,
         "last": run_document(runs[0]) if runs else None,
         "cut_off": run_document(cut) if cut else None,
+        "notes": [shop.kind.sessions_note] if shop.kind.sessions_note else [],
         "advice": [*advice.on_trial(app, since, shop.clock.time()), *hints] if app is not None else hints,
     }
 
@@ -105,6 +106,7 @@ def status_lines(document: Document, now: float) -> list[str]:
         lines.append(f"locked by pid {lock['pid']} ({lock['by']}) for {_span(now - lock['since'])}: {lock['command']}")
     elif document["last"] and not document["cut_off"]:
         lines.append(f"last: {_run_line(document['last'])}")
+    lines += [f"note: {note}" for note in document["notes"]]
     return [*lines, *(f"-> {hint}" for hint in document["advice"])]
 
 
@@ -157,18 +159,21 @@ def sessions(shop: Workshop) -> Document:
     """How many sessions each slot has, and which other members it sees."""
     found: Document = {}
     for name, slot in shop.slots.items():
-        control = slot.instance.control
+        control = slot.cluster
+        if control is None:
+            found[name] = {"sessions": None, "members": [], "problem": "its kind does not tell"}
+            continue
         try:
             found[name] = {"sessions": control.active_sessions(), "members": list(control.members()), "problem": None}
         except DeployerError as error:
             stopped = not slot.observe().running
             found[name] = {"sessions": None, "members": [], "problem": "stopped" if stopped else str(error)}
-    return {"replicate": shop.settings.sessions.replicate, "slots": found}
+    return {"replicate": shop.settings.sessions.replicate, "note": shop.kind.sessions_note, "slots": found}
 
 
 def sessions_lines(document: Document) -> list[str]:
     """`deployer sessions` for people."""
-    lines = [] if document["replicate"] else ["sessions are not replicated"]
+    lines = [document["note"]] if document["note"] else []
     for name, slot in document["slots"].items():
         seen = ", ".join(map(str, slot["members"])) or "none"
         lines.append(f"{name}: {slot['problem'] or str(slot['sessions']) + ' sessions; cluster peers: ' + seen}")

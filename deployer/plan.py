@@ -147,7 +147,7 @@ class _Making:
         self._idle = observed.idle
         self._notes: list[str] = [*wish.notes]
         if not ways.replicate:
-            self._notes.append("sessions are not replicated: each switch logs users out")
+            self._notes.append(ways.sessions_note)
         if observed.live.running and not observed.live.http_ready:
             self._notes.append(f"{self._live} is active but not ready: users get errors now")
 
@@ -350,7 +350,9 @@ class _Making:
         yield Start(place, self._wish.release.id, live=down, spare=spare)
         yield self._smoke(slot)
         if self._ways.warmup_requests:
-            yield WarmUp(place, self._ways.warmup_requests, self._ways.warmup_paths)
+            live = None if down else self._ways.places[while_users_are_on or self._live]
+            ways = self._ways
+            yield WarmUp(place, ways.warmup_requests, ways.warmup_paths, ways.warmup_sample, live)
         if not down:
             yield from self._sessions(slot, while_users_are_on or self._live, fresh=True)
 

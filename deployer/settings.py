@@ -13,9 +13,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from deployer.command.places import PLACES, unknown_places
 from proxy.wire import Duration, PositiveDuration, SlotName
 
 Strategy = Literal["return", "swap"]
+KindName = Literal["tomcat", "jetty", "command"]
 CONTROL_PORT_OFFSET = 10
 """A slot's control port is its HTTP port plus this, unless it is set."""
 
@@ -60,6 +62,21 @@ def _glob(value: str) -> str:
     return value
 
 
+def _words(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in unknown_places(value):
+        raise ValueError(f"of {{…}} only {', '.join(f'{{{place}}}' for place in PLACES)}, not {{{name}}}")
+    return value
+
+
+def _command(value: object) -> object:
+    """A list of words is the short form. What a function has changed is no JSON any more, so lists become tuples."""
+    if isinstance(value, list):
+        return {"run": tuple(value)}
+    if isinstance(value, dict) and isinstance(value.get("run"), list):
+        return {**value, "run": tuple(value["run"])}
+    return value
+
+
 def _hook(value: object) -> object:
     return {"run": value} if isinstance(value, str) else value
 
@@ -96,11 +113,37 @@ class TomcatSettings(_Settings):
         return tuple(shlex.split(self.jvm))
 
 
+class JettySettings(_Settings):
+    """The Jetty and the Java of all slots of kind jetty. `stop` (seconds) bounds a graceful stop."""
+
+    home: FilePath = "auto"
+    java_home: FilePath = "auto"
+    jvm: Annotated[str, AfterValidator(_jvm)] = ""
+    stop: PositiveDuration = 30.0
+
+    @property
+    def jvm_options(self) -> tuple[str, ...]:
+        """`jvm`, split as a shell would."""
+        return tuple(shlex.split(self.jvm))
+
+
+class CommandSettings(_Settings):
+    """What starts a slot of kind command. `user` runs it when the deployer is root. `stop` (seconds) as Tomcat's."""
+
+    run: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1), AfterValidator(_words)]
+    environment: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = {}
+    user: str | None = None
+    stop: PositiveDuration = 30.0
+
+
+Command = Annotated[CommandSettings, BeforeValidator(_command)]
+
+
 class SlotSettings(_Settings):
-    """One slot's ports and its CATALINA_BASE."""
+    """One slot's ports and its base directory. A Tomcat's slot has a cluster port."""
 
     http_port: Port
-    cluster_port: Port
+    cluster_port: Port | None = None
     control_port: Port | None = None
     base: FilePath
 
@@ -158,11 +201,16 @@ class SmokeTest(_Settings):
 
 
 class WarmupSettings(_Settings):
-    """Requests to the private port before users come. It ends after `timeout` at the latest."""
+    """Requests to the private port before users come, `rate` a second. It ends after `timeout` at the latest.
+
+    `sample`: how many addresses that users asked for of late are sent too, and compared with the live slot's answers.
+    """
 
     requests: Annotated[int, Field(ge=0, le=100_000)] = 200
     paths: Annotated[tuple[RequestPath, ...], Field(min_length=1)] = ("/",)
     timeout: PositiveDuration = 20.0
+    rate: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] = 100.0
+    sample: Annotated[int, Field(ge=0, le=1000)] = 50
 
 
 class WatchSettings(_Settings):
@@ -202,7 +250,10 @@ class Settings(_Settings):
 
     app: SlotName
     proxy: ProxySettings = ProxySettings()
+    kind: KindName = "tomcat"
     tomcat: TomcatSettings = TomcatSettings()
+    jetty: JettySettings | None = None
+    command: Command | None = None
     slots: Annotated[dict[SlotName, SlotSettings], Field(min_length=2, max_length=16)]
     context: Annotated[str, AfterValidator(_context)] = ""
     sessions: SessionSettings = SessionSettings()

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployer import durable
-from deployer.assembly import keys_file
 from deployer.config_file import load
 from deployer.doctor import Finding, directories, examine
 from deployer.errors import ConfigurationError
-from deployer.tomcat.keys import installation_keys
+from deployer.tomcat.keys import installation_keys, keys_file
 
 if TYPE_CHECKING:
     from deployer.clock import Clock
@@ -42,10 +41,12 @@ def initialise(config: Path, clock: Clock) -> list[Finding]:
     found = [_configuration(config)]
     settings = load(str(config))
     found += [_directory(Path(path)) for path in directories(settings)]
-    keys = keys_file(settings)
-    made = not keys.exists()
-    installation_keys(keys)
-    found.append(Finding("made" if made else "ok", f"the cluster's key and the control password: {keys} (mode 0600)"))
+    if settings.kind == "tomcat":
+        keys = keys_file(settings.state)
+        made = not keys.exists()
+        installation_keys(keys)
+        what = f"the cluster's key and the control password: {keys} (mode 0600)"
+        found.append(Finding("made" if made else "ok", what))
     return [*found, *examine(settings, clock, need_proxy=False)]
 
 

@@ -18,13 +18,27 @@ if TYPE_CHECKING:
 
     from deployer.clock import Clock
     from deployer.release import InstanceFacts, Release
+    from deployer.tomcat.sessions import SessionFacts
+    from deployer.ways import Place
     from proxy.wire import AppStatus, RecentRequest, ReleaseProgress, SwitchReport, SwitchRequest
 
     Say = Callable[[str], None]
 
 
 class SlotServer(Protocol):
-    """One slot's server. Its methods raise InstanceError."""
+    """One slot's server, of any kind. Its methods raise InstanceError."""
+
+    @property
+    def place(self) -> Place:
+        """Where it is, and what starts it."""
+
+    @property
+    def warning(self) -> str:
+        """What the operator should know of how it runs, or ""."""
+
+    @property
+    def cluster(self) -> SessionFacts | None:
+        """What tells of its sessions; None when sessions of its kind are not shared between slots."""
 
     def observe(self) -> InstanceFacts:
         """What it does now; never fails because it is down."""
@@ -113,8 +127,12 @@ class Checks(Protocol):
     def smoke(self, url: str) -> str:
         """Runs the smoke tests; raises ReleaseFailed that names each one that failed."""
 
-    def warm_up(self, url: str, say: Say) -> str:
-        """Sends the warm-up requests; raises ReleaseFailed when too many fail."""
+    def warm_up(self, url: str, sample: Sequence[str], live_url: str | None, say: Say) -> str:
+        """Sends the warm-up requests, and those of the sample; what it saw, and on more lines what differed.
+
+        sample: targets that users asked for of late. live_url: of the slot whose answers they must be like; None when
+        there is none. Raises ReleaseFailed when too many fail, or one of the sample that does not on the live slot.
+        """
 
     def public(self) -> str:
         """Asks the public address once; raises ReleaseFailed when it does not answer as it should."""

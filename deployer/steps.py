@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from deployer.errors import DeployerError, ReleaseFailed
+from deployer.sample import choose
 from deployer.site import SessionsMissing
 
 if TYPE_CHECKING:
@@ -207,6 +208,7 @@ class StopSlot:
             _wait_idle(site, name, say)
         if self.heir:
             _sessions(site, self.heir, name, say, accept_loss=self.accept_session_loss, fresh=False)
+        close_idle(site, name, say)
         return Done(site.slots[name].stop())
 
     def undo(self, site: Site, say: Say) -> str:
@@ -253,7 +255,7 @@ class Deploy:
         """See Step."""
         return [
             f"Deploy release {self.release.id} ({self.release.name}) to {self.place.name}.",
-            f"empties {self.place.base}/webapps and {self.place.base}/work, then places {self.release.war} there",
+            f"empties {' and '.join(self.place.emptied)}, then places {self.release.war} there",
         ]
 
     def run(self, site: Site, say: Say) -> Done:
@@ -395,11 +397,16 @@ class Smoke:
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """Sends requests to the slot's private port, so that its first users meet compiled code."""
+    """Sends requests to the slot's private port, so that its first users meet compiled code.
+
+    sample: how many addresses that users asked for of late are sent too. live: the slot that they are answered by now.
+    """
 
     place: Place
     requests: int
     paths: tuple[str, ...]
+    sample: int = 0
+    live: Place | None = None
     finishing: bool = False
     spare: bool = True
 
@@ -415,11 +422,23 @@ class WarmUp:
 
     def describe(self) -> list[str]:
         """See Step."""
-        return [f"Warm up {self.place.name}: {self.requests} requests to {', '.join(self.paths)}."]
+        lines = [f"Warm up {self.place.name}: at most {self.requests} requests to {', '.join(self.paths)}."]
+        if not self.sample:
+            return lines
+        beside = f", whose answers must be like those of {self.live.name}" if self.live else ""
+        return [*lines, f"and to {self.sample} addresses or less that users asked for of late{beside}"]
 
     def run(self, site: Site, say: Say) -> Done:
         """See Step."""
-        return Done(site.checks.warm_up(self.place.url, say))
+        live = self.live.url if self.live is not None and site.slots[self.live.name].observe().http_ready else None
+        return Done(site.checks.warm_up(self.place.url, self._lately(site, say), live, say))
+
+    def _lately(self, site: Site, say: Say) -> tuple[str, ...]:
+        try:
+            return choose(site.proxy.recent(), self.sample) if self.sample else ()
+        except DeployerError as error:
+            say(f"what users asked for of late is not known: {error}")
+            return ()
 
     def undo(self, site: Site, say: Say) -> str:
         """It changes nothing that stays."""
@@ -481,6 +500,14 @@ def _check_not_last(site: Site, active: str, name: str) -> None:
             f"{active} is active and does not run, so {name} is not stopped: it is the last one that can serve",
             f"`deployer switch {name}` sends users there",
         )
+
+
+def close_idle(site: Site, name: str, say: Say) -> None:
+    """A server waits for idle keep-alive connections until its time to stop is over; the proxy has some to it."""
+    try:
+        site.proxy.close_idle(name)
+    except DeployerError as error:
+        say(f"the proxy's idle connections to {name} may delay its stop: {error}")
 
 
 def _wait_idle(site: Site, name: str, say: Say) -> None:

@@ -14,13 +14,13 @@ from typing import IO, TYPE_CHECKING
 
 from deployer import war_rules
 from deployer.errors import Refused
-from deployer.war_rules import Contents, Finding, Severity
+from deployer.war_rules import JETTY_9, Contents, Finding, ServletServer, Severity, tomcat_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Finding", "Severity", "War", "check_war", "read_war"]
+__all__ = ["JETTY_9", "Finding", "ServletServer", "Severity", "War", "check_war", "read_war", "tomcat_server"]
 
 MOST_ENTRIES = 100_000
 LARGEST_UNPACKED = 8 << 30
@@ -58,8 +58,8 @@ def read_war(path: Path) -> War:
         raise Refused(f"cannot read {path}: {why}", "build or upload the WAR again") from why
 
 
-def check_war(path: Path, java_version: int, tomcat_major: int) -> list[Finding]:
-    """All that is wrong with the WAR for this Java and this Tomcat, errors first; [] when it is faultless.
+def check_war(path: Path, java_version: int, server: ServletServer) -> list[Finding]:
+    """All that is wrong with the WAR for this Java and this server, errors first; [] when it is faultless.
 
     It reads every entry to its end, so that damage anywhere is found; about 100 MB a second. Raises nothing.
     """
@@ -71,7 +71,7 @@ def check_war(path: Path, java_version: int, tomcat_major: int) -> list[Finding]
             found = _too_large(archive, path.stat().st_size) or _name_problems(archive)
             if not _hopeless(found):
                 contents, damage = _read_all(archive)
-                found += damage or war_rules.check(contents, java_version, tomcat_major)
+                found += damage or war_rules.check(contents, java_version, server)
     except (OSError, *_DAMAGE) as why:
         return [_damaged(path, str(why))]
     order: tuple[Severity, ...] = ("error", "warning", "note")
@@ -131,9 +131,9 @@ def _name_problems(archive: zipfile.ZipFile) -> list[Finding]:
         elif name in seen:
             found.append(Finding("error", f"entry {name!r} is there twice, and which one counts is open", "rebuild it"))
         if stat.S_ISLNK(entry.external_attr >> 16):
-            found.append(Finding("warning", f"entry {name!r} is a symbolic link; Tomcat unpacks a text file", ""))
+            found.append(Finding("warning", f"entry {name!r} is a symbolic link; the server unpacks a text file", ""))
         if entry.flag_bits & 1:
-            found.append(Finding("error", f"entry {name!r} is encrypted; Tomcat cannot read it", "pack it without"))
+            found.append(Finding("error", f"entry {name!r} is encrypted; the server cannot read it", "pack it without"))
         seen.add(name)
         if len(found) >= war_rules.MOST_EXAMPLES:
             break

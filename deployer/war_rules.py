@@ -49,6 +49,29 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class ServletServer:
+    """What a WAR is to run on. key: its settings in deployer.yaml. jakarta: its API is jakarta.servlet, not javax.
+
+    instead: a server of the other API. replicates: sessions can be on every slot.
+    """
+
+    name: str
+    key: str
+    jakarta: bool
+    instead: str
+    replicates: bool = True
+
+
+def tomcat_server(major: int) -> ServletServer:
+    """Tomcat's API changed its package with 10."""
+    instead = "use Tomcat 9 or kind: jetty" if major >= 10 else "use Tomcat 10.1 or newer"
+    return ServletServer(f"Tomcat {major}", "tomcat", major >= 10, instead)
+
+
+JETTY_9 = ServletServer("Jetty 9", "jetty", jakarta=False, instead="use Tomcat 10.1 or newer", replicates=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ClassFacts:
     """java: the release that runs it, such as 17. preview: it needs --enable-preview of exactly that release."""
 
@@ -130,32 +153,33 @@ def _counts(entry: zipfile.ZipInfo) -> bool:
     return usual and entry.file_size <= LARGEST_KEPT
 
 
-def check(contents: Contents, java_version: int, tomcat_major: int) -> list[Finding]:
+def check(contents: Contents, java_version: int, server: ServletServer) -> list[Finding]:
     """Every rule's findings."""
     return [
-        *_is_application(contents),
-        *_descriptor(contents),
-        *_own_context(contents),
-        *_class_versions(contents, java_version),
-        *_namespace(contents, tomcat_major),
-        *_libraries(contents),
+        *_is_application(contents, server),
+        *_descriptor(contents, server),
+        *(_own_context(contents) if server.key == "tomcat" else ()),
+        *_class_versions(contents, java_version, server),
+        *_namespace(contents, server),
+        *_libraries(contents, server),
     ]
 
 
-def _is_application(contents: Contents) -> Iterator[Finding]:
+def _is_application(contents: Contents, server: ServletServer) -> Iterator[Finding]:
     if any(name.startswith("BOOT-INF/") for name in contents.names):
-        advice = "build a WAR: https://docs.spring.io/spring-boot/how-to/deployment/traditional-deployment.html"
-        yield Finding("error", "this is an executable Spring Boot jar; Tomcat cannot run it", advice)
+        how = "https://docs.spring.io/spring-boot/how-to/deployment/traditional-deployment.html"
+        advice = f"build a WAR: {how}; or run it as it is, with kind: command"
+        yield Finding("error", f"this is an executable Spring Boot jar; {server.name} cannot run it", advice)
     elif not any(name.startswith("WEB-INF/") for name in contents.names):
         pages = any(name.endswith((".jsp", ".html")) for name in contents.names)
         yield Finding("warning" if pages else "error", "there is no WEB-INF: is this a web application?", "")
 
 
-def _descriptor(contents: Contents) -> Iterator[Finding]:
+def _descriptor(contents: Contents, server: ServletServer) -> Iterator[Finding]:
     advice = "mark the application <distributable/> in WEB-INF/web.xml and make what it keeps in sessions Serializable"
     silent = "without it a session attribute that cannot be replicated is noticed only in the log"
     if contents.web_xml is None:
-        if any(name.startswith("WEB-INF/") for name in contents.names):
+        if server.replicates and any(name.startswith("WEB-INF/") for name in contents.names):
             yield Finding("warning", f"there is no WEB-INF/web.xml, so no <distributable/>: {silent}", advice)
         return
     if b"<!ENTITY" in contents.web_xml:
@@ -164,11 +188,13 @@ def _descriptor(contents: Contents) -> Iterator[Finding]:
     try:
         root = ET.fromstring(contents.web_xml)
     except (ET.ParseError, ValueError, LookupError) as why:
-        yield Finding("error", f"WEB-INF/web.xml is not well-formed XML: {why}", "mend it: Tomcat would not start it")
+        yield Finding(
+            "error", f"WEB-INF/web.xml is not well-formed XML: {why}", f"mend it: {server.name} would not start it"
+        )
         return
     if _local(root.tag) != "web-app":
         yield Finding("error", f"WEB-INF/web.xml is a <{_local(root.tag)}>, not a <web-app>", "mend it")
-    elif not any(_local(child.tag) == "distributable" for child in root):
+    elif server.replicates and not any(_local(child.tag) == "distributable" for child in root):
         yield Finding("warning", f"WEB-INF/web.xml has no <distributable/>: {silent}", advice)
 
 
@@ -185,7 +211,7 @@ def _own_context(contents: Contents) -> Iterator[Finding]:
         )
 
 
-def _class_versions(contents: Contents, java_version: int) -> Iterator[Finding]:
+def _class_versions(contents: Contents, java_version: int, server: ServletServer) -> Iterator[Finding]:
     facts = contents.classes
     broken = [name for name, fact in facts.items() if fact is None]
     if broken:
@@ -196,32 +222,31 @@ def _class_versions(contents: Contents, java_version: int) -> Iterator[Finding]:
         yield Finding(
             "error",
             f"{len(newer)} of {len(facts)} classes need Java {needed}, the slot has {java_version}: {_some(newer)}",
-            f"compile with --release {java_version}, or set tomcat.java_home to a Java {needed}",
+            f"compile with --release {java_version}, or set {server.key}.java_home to a Java {needed}",
         )
     preview = [name for name, fact in facts.items() if fact is not None and fact.preview]
     if preview and not newer:
-        yield Finding(
-            "warning", f"classes use preview features: {_some(preview)}", "add --enable-preview to tomcat.jvm"
-        )
+        advice = f"add --enable-preview to {server.key}.jvm"
+        yield Finding("warning", f"classes use preview features: {_some(preview)}", advice)
     late = [f"{jar.name} (Java {jar.newest})" for jar in contents.libraries if jar.newest > java_version]
     if late:
-        advice = "use their versions for this Java, or set tomcat.java_home to a newer one"
+        advice = f"use their versions for this Java, or set {server.key}.java_home to a newer one"
         yield Finding("warning", f"libraries newer than the slot's Java {java_version}: {_some(late)}", advice)
 
 
-def _namespace(contents: Contents, tomcat_major: int) -> Iterator[Finding]:
-    jakarta = tomcat_major >= 10
+def _namespace(contents: Contents, server: ServletServer) -> Iterator[Finding]:
+    jakarta = server.jakarta
     wrong, right = ("javax.servlet", "jakarta.servlet") if jakarta else ("jakarta.servlet", "javax.servlet")
     advice = (
-        "build it against Jakarta EE, convert it with Apache's jakartaee-migration tool, or use Tomcat 9"
+        f"build it against Jakarta EE, convert it with Apache's jakartaee-migration tool, or {server.instead}"
         if jakarta
-        else "build it against Java EE 8 (javax), or use Tomcat 10.1 or newer"
+        else f"build it against Java EE 8 (javax), or {server.instead}"
     )
     facts = {name: fact for name, fact in contents.classes.items() if fact is not None}
     bad = [name for name, fact in facts.items() if (fact.javax if jakarta else fact.jakarta)]
     good = any((fact.jakarta if jakarta else fact.javax) for fact in facts.values())
     if bad:
-        what = f"{len(bad)} classes use {wrong}, Tomcat {tomcat_major} has {right}: {_some(bad)}"
+        what = f"{len(bad)} classes use {wrong}, {server.name} has {right}: {_some(bad)}"
         yield Finding("warning" if good else "error", what, advice)
     lone = [
         jar.name
@@ -230,10 +255,10 @@ def _namespace(contents: Contents, tomcat_major: int) -> Iterator[Finding]:
         and not _API_JAR.match(jar.name)
     ]
     if lone:
-        yield Finding("warning", f"libraries use {wrong}, Tomcat {tomcat_major} has {right}: {_some(lone)}", advice)
+        yield Finding("warning", f"libraries use {wrong}, {server.name} has {right}: {_some(lone)}", advice)
 
 
-def _libraries(contents: Contents) -> Iterator[Finding]:
+def _libraries(contents: Contents, server: ServletServer) -> Iterator[Finding]:
     damaged = [f"{jar.name} ({jar.problem})" for jar in contents.libraries if jar.problem]
     if damaged:
         yield Finding("error", f"libraries are damaged: {_some(damaged)}", "build the WAR again")
@@ -242,7 +267,7 @@ def _libraries(contents: Contents) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"the server's own API is among the libraries: {_some(apis)}",
-            "give these dependencies the scope provided: Tomcat has them, and two copies may clash",
+            f"give these dependencies the scope provided: {server.name} has them, and two copies may clash",
         )
     versions: dict[str, set[str]] = {}
     for jar in contents.libraries:

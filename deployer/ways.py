@@ -37,7 +37,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A slot on this machine. url: its private address with the context path. command: what starts its server."""
+    """A slot on this machine. url: its private address with the context path. command: what starts its server.
+
+    emptied: the directories that a deployment empties before it places a release.
+    """
 
     name: str
     url: str
@@ -45,6 +48,7 @@ class Place:
     log: str
     ports: tuple[int, ...]
     command: str
+    emptied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,13 @@ class Ways:
     places: Mapping[str, Place]
     timings: Timings
     replicate: bool = True
+    sessions_note: str = "sessions are not replicated: each switch logs users out"
     static_patterns: tuple[str, ...] = ()
     static_to: str = ""
     smoke_tests: int = 0
     warmup_requests: int = 0
     warmup_paths: tuple[str, ...] = ()
+    warmup_sample: int = 0
     hooks: Mapping[str, int] = field(default_factory=dict)
     keep: int = 5
     public_url: str | None = None

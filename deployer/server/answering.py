@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deployer.server.deployment import Deployment
     from deployer.server.launcher import Launch, Launcher, Stopped
     from deployer.server.probe import Health
-    from deployer.server.processes import Processes, ProcessId
+    from deployer.server.processes import Processes
     from deployer.site import Say
 
 _LOOK_INTERVAL = 0.1
@@ -42,24 +42,16 @@ class Address:
         return f"http://{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class LogReader:
-    """What a kind's log tells. failed: why it will never be ready, "" while it may. explain: the cause, or ""."""
-
-    failed: Callable[[Sequence[str]], str]
-    explain: Callable[[Sequence[str]], str]
-
-
 @dataclass(frozen=True)
 class AnsweringServer:
-    """Its methods raise InstanceError, with the cause and what to do."""
+    """Its methods raise InstanceError, with the cause and what to do. explain: why a start failed, from the log."""
 
     address: Address
     log: Path
     health: Health
     launcher: Launcher
     deployment: Deployment
-    reader: LogReader
+    explain: Callable[[Sequence[str]], str]
     processes: Processes
     clock: Clock
 
@@ -119,11 +111,9 @@ class AnsweringServer:
                 raise self._failure("its process ended while it started")
             answer = self._probe(_PROBE_TIMEOUT)
             passed = passed + 1 if answer == "200" else 0
-            if passed >= self.health.successes and self._still(process):
+            # Another program on our port would answer too; then ours has ended.
+            if passed >= self.health.successes and self.processes.alive(process):
                 break
-            failed = "" if passed else self.reader.failed(self._lines())
-            if failed:
-                raise self._failure(failed)
             stage = f"{self.health.path} answers: {answer}"
             if stage != told:
                 say(stage)
@@ -143,10 +133,6 @@ class AnsweringServer:
         """The last lines of the log of the current or last run."""
         return read_log(self.log)[-lines:] if lines > 0 else []
 
-    def _still(self, process: ProcessId) -> bool:
-        """Another program on our port would answer too; then ours has ended or is about to."""
-        return self.processes.alive(process)
-
     def _probe(self, timeout: float) -> str:
         return probe(self.address.host, self.address.port, self.health.path or "/", timeout)
 
@@ -157,6 +143,6 @@ class AnsweringServer:
             return [f"its log cannot be read: {why}"]
 
     def _failure(self, what: str, advice: str = "") -> InstanceError:
-        cause = self.reader.explain(self._lines())
+        cause = self.explain(self._lines())
         lines = [f"slot {self.address.slot}: {what}", *([cause] if cause else []), f"log: {self.log}"]
         return InstanceError("\n".join(lines), advice or "mend the application, then release again")

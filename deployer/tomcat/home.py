@@ -1,19 +1,15 @@
-"""Finds the Tomcat and the Java here by reading files; only a JVM that hides its version is started.
-
-Sources: Tomcat's RUNNING.txt (CATALINA_HOME, JAVA_HOME), Debian's tomcat10 package, a JDK's `release` file.
-"""
+"""Finds the Tomcat here by reading its files. Sources: Tomcat's RUNNING.txt (CATALINA_HOME), Debian's tomcat10."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployer.errors import ConfigurationError
+from deployer.server.java import globbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,11 +20,9 @@ TOMCAT_PLACES: tuple[str, ...] = (
     "/opt/tomcat*",
     "/opt/apache-tomcat*",
 )
-JAVA_PLACES: tuple[str, ...] = ("/usr/lib/jvm/default-java", "/usr/lib/jvm/*")
 INSTALL_TOMCAT = (
     "install it (apt-get install tomcat10), or set tomcat.home or CATALINA_HOME to an unpacked Apache Tomcat"
 )
-INSTALL_JAVA = "install one (apt-get install default-jdk-headless), or set tomcat.java_home or JAVA_HOME"
 
 _SERVER_INFO = "org/apache/catalina/util/ServerInfo.properties"
 _OLDEST = (9, 0)
@@ -59,17 +53,6 @@ class TomcatHome:
         return f"Tomcat {'.'.join(map(str, self.version))} in {self.path}"
 
 
-@dataclass(frozen=True, slots=True)
-class Java:
-    """A Java runtime. path: the `java` program. version: its feature release, such as 8, 17 or 21."""
-
-    path: Path
-    version: int
-
-    def __str__(self) -> str:
-        return f"Java {self.version} ({self.path})"
-
-
 def find_tomcat(home: str, env: Mapping[str, str], places: Iterable[str] = TOMCAT_PLACES) -> TomcatHome:
     """The Tomcat at `home`; for "auto" the one that CATALINA_HOME names, else the first in `places` (globs).
 
@@ -80,45 +63,10 @@ def find_tomcat(home: str, env: Mapping[str, str], places: Iterable[str] = TOMCA
     if named := env.get("CATALINA_HOME"):
         return _read_home(Path(named), "CATALINA_HOME")
     looked = list(places)
-    for found in _globbed(looked):
+    for found in globbed(looked):
         if (found / "bin" / "bootstrap.jar").exists():
             return _read_home(found, "found by itself")
     raise ConfigurationError(f"no Tomcat found in {', '.join(looked)}", INSTALL_TOMCAT)
-
-
-def find_java(java_home: str, env: Mapping[str, str], at_least: int = 8, places: Iterable[str] = JAVA_PLACES) -> Java:
-    """The Java at `java_home`; for "auto" that of JAVA_HOME, else `java` on PATH, else one in `places`.
-
-    A named Java older than `at_least` is an error; one that was only come upon is passed over.
-    Raises ConfigurationError that says what to install or set.
-    """
-    named, by = (java_home, "tomcat.java_home") if java_home != "auto" else (env.get("JAVA_HOME", ""), "JAVA_HOME")
-    if named:
-        java = _read_java(Path(named) / "bin" / "java", by)
-        if java.version < at_least:
-            raise ConfigurationError(
-                f"{by} is Java {java.version} ({named}), and this Tomcat needs Java {at_least} or newer",
-                INSTALL_JAVA,
-            )
-        return java
-    on_path = shutil.which("java", path=env.get("PATH", ""))
-    seen = [_read_java(Path(on_path).resolve(), "PATH")] if on_path else []
-    if not any(java.version >= at_least for java in seen):
-        programs = [found / "bin" / "java" for found in _globbed(places)]
-        seen += [_read_java(program, "found by itself") for program in programs if program.exists()]
-    for java in seen:
-        if java.version >= at_least:
-            return java
-    if seen:
-        best = max(java.version for java in seen)
-        raise ConfigurationError(f"the newest Java found is {best}, and this Tomcat needs {at_least}", INSTALL_JAVA)
-    raise ConfigurationError("no Java found", INSTALL_JAVA)
-
-
-def _globbed(places: Iterable[str]) -> Iterable[Path]:
-    for place in places:
-        parent = Path(place).parent
-        yield from sorted(parent.glob(Path(place).name), reverse=True)
 
 
 def _read_home(path: Path, by: str) -> TomcatHome:
@@ -151,36 +99,3 @@ def _server_number(jar: Path) -> tuple[int, ...]:
     if match is None:
         raise ConfigurationError(f"{jar} does not name its version ({_SERVER_INFO})", INSTALL_TOMCAT)
     return tuple(int(part) for part in match.groups())
-
-
-def _read_java(program: Path, by: str) -> Java:
-    if not program.is_file():
-        raise ConfigurationError(f"there is no Java at {program} ({by})", INSTALL_JAVA)
-    version = _release_file_version(program.parent.parent / "release") or _asked_version(program)
-    if version is None:
-        raise ConfigurationError(f"{program} ({by}) does not tell its version: it may be broken", INSTALL_JAVA)
-    return Java(program, version)
-
-
-def _release_file_version(release: Path) -> int | None:
-    try:
-        text = release.read_text("utf-8", errors="replace")
-    except OSError:
-        return None
-    match = re.search(r'^JAVA_VERSION="([^"]+)"', text, re.MULTILINE)
-    return _feature_release(match.group(1)) if match else None
-
-
-def _asked_version(program: Path) -> int | None:
-    try:
-        done = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    match = re.search(r'version "([^"]+)"', done.stderr)
-    return _feature_release(match.group(1)) if match else None
-
-
-def _feature_release(version: str) -> int | None:
-    """Java 8 calls itself 1.8.0_402, later ones 17.0.15 (JEP 223, JEP 322)."""
-    match = re.match(r"(?:1\.)?(\d+)", version)
-    return int(match.group(1)) if match else None

@@ -23,6 +23,11 @@ class Keys:
     control_password: str = field(repr=False)
 
 
+def keys_file(state: Path) -> Path:
+    """Where they are, in the directory of the deployer's state."""
+    return state / "keys.json"
+
+
 def installation_keys(path: Path) -> Keys:
     """The keys in the file `path`, made (mode 0600) when it is not there. Raises ConfigurationError.
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deployer.errors import ConfigurationError
+from deployer.server.java import memory_options
 from deployer.tomcat import templates
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from deployer.tomcat.home import Java, TomcatHome
+    from deployer.server.java import Java
+    from deployer.tomcat.home import TomcatHome
 
 TOMCAT_USER = "tomcat"
 """Who runs Tomcat when the deployer is root (Debian's package makes this user)."""
@@ -26,7 +28,6 @@ CONTROL_USER = "switchyard"
 """The name that the control service's BASIC authentication expects."""
 
 _CONTEXT = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
-_COLLECTOR = re.compile(r"-XX:\+Use\w*GC$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +157,7 @@ DIRECTORIES_WRITTEN: tuple[str, ...] = ("webapps", "logs", "work", "temp")
 
 def java_command(spec: InstanceSpec, home: TomcatHome, java: Java) -> list[str]:
     """The command that starts the instance in the foreground, as bin/catalina.sh of that Tomcat would."""
-    command = [str(java.path), "-Xms32m", "-Xmx256m"]
-    if not any(_COLLECTOR.match(option) for option in spec.jvm):
-        command.append("-XX:+UseSerialGC")
-    command += spec.jvm
+    command = [str(java.path), *memory_options(spec.jvm)]
     command += [
         f"-Djava.util.logging.config.file={spec.base}/conf/logging.properties",
         "-Djava.util.logging.manager=org.apache.juli.ClassLoaderLogManager",

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deployer.clock import Clock
+    from deployer.server.java import Java
     from deployer.server.launcher import Launcher
-    from deployer.tomcat.home import Java, TomcatHome
+    from deployer.tomcat.home import TomcatHome
     from deployer.tomcat.layout import InstanceSpec
 
 _LOOK_INTERVAL = 0.1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deployer.errors import DeployerError, InstanceError
 from deployer.site import SessionsMissing, SlotServer
 from deployer.tomcat import sessions
+from deployer.ways import Place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from deployer.server.probe import Health
     from deployer.site import Say
     from deployer.tomcat.process import Instance
+    from deployer.tomcat.sessions import SessionFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,30 @@ class TomcatSlot:
     times: SlotTimes
     replicate: bool
     clock: Clock
+
+    @property
+    def place(self) -> Place:
+        """See SlotServer."""
+        spec = self.instance.spec
+        return Place(
+            name=spec.name,
+            url=spec.origin + spec.context,
+            base=str(spec.base),
+            log=str(spec.log_file),
+            ports=spec.ports,
+            command=shlex.join(self.instance.launch().command),
+            emptied=(f"{spec.base}/webapps", f"{spec.base}/work"),
+        )
+
+    @property
+    def warning(self) -> str:
+        """See SlotServer."""
+        return self.instance.account.warning
+
+    @property
+    def cluster(self) -> SessionFacts:
+        """See SlotServer."""
+        return self.instance.control
 
     def observe(self) -> InstanceFacts:
         """See SlotServer."""

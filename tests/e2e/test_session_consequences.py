@@ -18,7 +18,8 @@ from deployer.clock import SystemClock
 from deployer.errors import ConfigurationError
 from deployer.session_safety import compare_sessions
 from deployer.tomcat import sessions
-from deployer.tomcat.home import find_java, find_tomcat
+from deployer.server.java import find_java
+from deployer.tomcat.home import find_tomcat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

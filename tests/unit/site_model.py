@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,6 +106,10 @@ class World:
             live = self.slots[self.active]
             assert live.running, f"users are on {self.active}, which does not run: {self.log}"
             assert live.ready, f"users are on {self.active}, which is not ready: {self.log}"
+
+
+def _emptied(name: str) -> tuple[str, ...]:
+    return f"/base/{name}/webapps", f"/base/{name}/work"
 
 
 class FakeSlot:
@@ -389,6 +393,7 @@ class FakeChecks:
 
     world: World
     failing: frozenset[str] = frozenset()
+    warmed: list[tuple[str, tuple[str, ...], str | None]] = field(default_factory=list)
 
     def smoke(self, url: str) -> str:
         self.world.act(f"smoke test {url}")
@@ -396,8 +401,9 @@ class FakeChecks:
             raise ReleaseFailed(f"smoke tests failed on {url}")
         return "1 passed"
 
-    def warm_up(self, url: str, say: Say) -> str:
+    def warm_up(self, url: str, sample: Sequence[str], live_url: str | None, say: Say) -> str:
         self.world.act(f"warm up {url}")
+        self.warmed.append((url, tuple(sample), live_url))
         return "200 requests"
 
     def public(self) -> str:
@@ -481,7 +487,7 @@ class Model:
     @property
     def ways(self) -> Ways:
         places = {
-            name: Place(name, f"http://{name}", f"/base/{name}", f"/base/{name}/log", (8081,), "java …")
+            name: Place(name, f"http://{name}", f"/base/{name}", f"/base/{name}/log", (8081,), "java …", _emptied(name))
             for name in self.world.slots
         }
         return Ways(
@@ -494,6 +500,7 @@ class Model:
             smoke_tests=1,
             warmup_requests=200,
             warmup_paths=("/",),
+            warmup_sample=50,
             hooks=self.hooks_counts,
             public_url="http://public",
         )

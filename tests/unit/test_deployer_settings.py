@@ -80,8 +80,9 @@ hooks: {before_start: ["a", {run: ""}]}
     assert findings(text) == [
         'deployer.yaml:1: app: found "Shop", allowed: a name of a to z, 0 to 9 and -, '
         "beginning with a letter, at most 32 long",
-        "deployer.yaml:2: proxi: unknown key; did you mean proxy? (allowed: app, proxy, tomcat, slots, context, "
-        "sessions, releases, state_dir, static, strategy, switch, health, smoke, warmup, watch, hooks)",
+        "deployer.yaml:2: proxi: unknown key; did you mean proxy? (allowed: app, proxy, kind, tomcat, jetty, "
+        "command, slots, context, sessions, releases, state_dir, static, strategy, switch, health, smoke, warmup, "
+        "watch, hooks)",
         "deployer.yaml:4: slots.production.cluster_port: found 8081, which slots.production.http_port has too",
         'deployer.yaml:5: slots.temp.base: found "x", which slots.production has too',
         'deployer.yaml:5: slots.temp.cluster_port: found "a", allowed: a whole number',
@@ -146,3 +147,58 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         load(str(tmp_path / "binary.yaml"))
     with pytest.raises(ConfigurationError, match="can't be read"):
         load(str(tmp_path))
+
+
+OTHER_KIND = """\
+app: shop
+kind: {kind}
+slots:
+  production: {{http_port: 8081, base: var/production}}
+  temp: {{http_port: 8082, base: var/temp}}
+sessions: {{replicate: false}}
+{more}
+"""
+
+
+def test_the_other_kinds_need_no_cluster() -> None:
+    jetty = loads(OTHER_KIND.format(kind="jetty", more="jetty: {jvm: -Xmx1g}"))
+    assert jetty.jetty is not None
+    assert (jetty.kind, jetty.jetty.jvm_options, jetty.slots["temp"].cluster_port) == ("jetty", ("-Xmx1g",), None)
+    short = loads(OTHER_KIND.format(kind="command", more='command: ["java", "-jar", "{release}", "--port={port}"]'))
+    assert short.command is not None
+    assert short.command.run == ("java", "-jar", "{release}", "--port={port}")
+    more = "command: {run: [sh, -c, 'exec ${RELEASE}'], environment: {A_1: b}, user: shop, stop: 2s}"
+    long = loads(OTHER_KIND.format(kind="command", more=more)).command
+    assert long is not None
+    assert (long.environment, long.user, long.stop) == ({"A_1": "b"}, "shop", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "expected"),
+    [
+        ("command", "", 'command: is missing: what starts a slot, such as ["java", "-jar", "{release}"]'),
+        ("command", "command: []", "command.run: found [], allowed: at least 1"),
+        (
+            "command",
+            'command: ["x", "{relase}"]',
+            'command.run: found ["x", "{relase}"], allowed: of {…} only {base}, {port}, {release}, {slot}, not ',
+        ),
+        ("command", "command: [x]\njetty: {}", "jetty: is for kind: jetty, and this is kind: command"),
+        ("jetty", "tomcat: {}", "tomcat: is for kind: tomcat, and this is kind: jetty"),
+        ("servlet", "", "kind: found \"servlet\", allowed: 'tomcat', 'jetty' or 'command'"),
+    ],
+)
+def test_a_kind_has_its_own_keys_only(kind: str, more: str, expected: str) -> None:
+    [finding] = findings(OTHER_KIND.format(kind=kind, more=more))
+    assert finding.split(" ", 1)[1].startswith(expected), finding
+
+
+def test_sessions_of_other_kinds_are_not_shared() -> None:
+    text = OTHER_KIND.format(kind="jetty", more="").replace("sessions: {replicate: false}\n", "")
+    [finding] = findings(text.replace("base: var/temp", "base: var/temp, cluster_port: 4102"))[:1]
+    assert "sessions.replicate: found true (the default), allowed: false" in finding
+    assert "each switch logs users out" in finding
+    both = findings(text.replace("base: var/temp", "base: var/temp, cluster_port: 4102"))
+    assert "slots.temp.cluster_port: found 4102, which a slot of kind jetty has no use for" in both[1]
+    lacking = findings(LEAST.replace("cluster_port: 4102, ", ""))
+    assert lacking == ["deployer.yaml:4: slots.temp.cluster_port: is missing"]

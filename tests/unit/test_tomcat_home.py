@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deployer.errors import ConfigurationError
-from deployer.tomcat.home import find_java, find_tomcat
+from deployer.server.java import find_java
+from deployer.tomcat.home import find_tomcat
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import ConfigurationError
-from deployer.tomcat.home import Java, TomcatHome
+from deployer.server.java import Java
+from deployer.tomcat.home import TomcatHome
 from deployer.tomcat.layout import InstanceSpec, Peer, base_argument, files, java_command
 
 SPEC = InstanceSpec(

@@ -15,7 +15,8 @@ import pytest
 from deployer.errors import ConfigurationError, InstanceError
 from deployer.tomcat import files
 from deployer.server.account import Account
-from deployer.tomcat.home import Java, TomcatHome
+from deployer.server.java import Java
+from deployer.tomcat.home import TomcatHome
 from deployer.tomcat.keys import installation_keys
 from deployer.tomcat.layout import InstanceSpec
 from deployer.tomcat.process import Instance

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from deployer import war_rules
 from deployer.errors import Refused
-from deployer.war import Finding, check_war, read_war, safe_name
+from deployer.war import Finding, check_war, read_war, safe_name, tomcat_server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ def make(path: Path, entries: Mapping[str, bytes | None] | None = None) -> Path:
 
 
 def found(path: Path, java: int = 17, tomcat: int = 10) -> list[str]:
-    return [str(finding) for finding in check_war(path, java, tomcat)]
+    return [str(finding) for finding in check_war(path, java, tomcat_server(tomcat))]
 
 
 def test_a_good_war_has_no_finding(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_manifest_is_not_needed(tmp_path: Path) -> None:
 
 
 def only_error(path: Path) -> Finding:
-    findings = check_war(path, 17, 10)
+    findings = check_war(path, 17, tomcat_server(10))
     assert [finding.severity for finding in findings] == ["error"]
     return findings[0]
 
@@ -157,7 +157,7 @@ def test_a_bad_descriptor(tmp_path: Path, web_xml: bytes, words: str) -> None:
 
 def test_distributable_is_asked_for(tmp_path: Path) -> None:
     for web_xml in (b"<web-app/>", None):
-        (finding,) = check_war(make(tmp_path / "shop.war", {"WEB-INF/web.xml": web_xml}), 17, 10)
+        (finding,) = check_war(make(tmp_path / "shop.war", {"WEB-INF/web.xml": web_xml}), 17, tomcat_server(10))
         assert finding.severity == "warning"
         assert "<distributable/>" in finding.what
 
@@ -271,4 +271,4 @@ def test_no_damage_makes_the_check_itself_fail(tmp_path: Path, at: int, value: i
     data = bytearray(path.read_bytes())
     data[at % len(data)] = value
     path.write_bytes(data[: max(0, len(data) - (cut if at % 3 == 0 else 0))])
-    assert all(isinstance(finding, Finding) for finding in check_war(path, 17, 10))
+    assert all(isinstance(finding, Finding) for finding in check_war(path, 17, tomcat_server(10)))

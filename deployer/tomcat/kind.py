@@ -1,0 +1,113 @@
+"""`kind: tomcat`: what its slots are made of."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deployer.errors import ConfigurationError
+from deployer.server.java import find_java
+from deployer.tomcat import layout
+from deployer.tomcat.home import find_tomcat
+from deployer.tomcat.keys import Keys, installation_keys, keys_file
+from deployer.tomcat.process import Instance
+from deployer.tomcat.slot import SlotTimes, TomcatSlot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from deployer.clock import Clock
+    from deployer.kinds import ReleaseFile
+    from deployer.server.java import Java
+    from deployer.settings import Settings, SlotSettings
+    from deployer.tomcat.home import TomcatHome
+    from deployer.war import Finding
+
+
+@dataclass(frozen=True)
+class TomcatKind:
+    """See kinds.Kind."""
+
+    settings: Settings
+    home: TomcatHome
+    java: Java
+
+    @property
+    def software(self) -> Sequence[str]:
+        """See Kind."""
+        return (str(self.home), str(self.java))
+
+    @property
+    def sessions_note(self) -> str:
+        """See Kind."""
+        return "" if self.settings.sessions.replicate else "sessions are not replicated: each switch logs users out"
+
+    def read(self, path: Path) -> ReleaseFile:
+        """See Kind."""
+        from deployer.war import read_war
+
+        return read_war(path)
+
+    def check(self, path: Path) -> list[Finding]:
+        """See Kind."""
+        from deployer.war import check_war, tomcat_server
+
+        return check_war(path, self.java.version, tomcat_server(self.home.major))
+
+    def slots(self, clock: Clock, *, make_keys: bool) -> Mapping[str, TomcatSlot]:
+        """See Kind."""
+        keys = _keys(self.settings, make=make_keys)
+        return {name: self._slot(name, keys, clock) for name in self.settings.slots}
+
+    def _slot(self, name: str, keys: Keys, clock: Clock) -> TomcatSlot:
+        settings = self.settings
+        slot, names = settings.slots[name], list(settings.slots)
+        base = Path(slot.base).absolute()
+        spec = layout.InstanceSpec(
+            name=name,
+            base=base,
+            http_port=slot.http_port,
+            control_port=slot.control,
+            cluster_port=_cluster_port(name, slot),
+            unique_id=names.index(name) + 1,
+            log_file=base / "logs" / "tomcat.log",
+            tomcat_major=self.home.major,
+            encryption_key=keys.encryption_key,
+            control_password=keys.control_password,
+            peers=tuple(
+                layout.Peer(_cluster_port(other, settings.slots[other]), number)
+                for number, other in enumerate(names, 1)
+                if other != name
+            ),
+            context=settings.context,
+            replicate=settings.sessions.replicate,
+            jvm=settings.tomcat.jvm_options,
+            user=layout.TOMCAT_USER if os.geteuid() == 0 else None,
+        )
+        times = SlotTimes(
+            settings.health.timeout, settings.tomcat.stop, settings.sessions.timeout, settings.sessions.tolerance
+        )
+        instance = Instance(spec, self.home, self.java, env=os.environ, clock=clock)
+        return TomcatSlot(instance, settings.health, times, settings.sessions.replicate, clock)
+
+
+def find(settings: Settings) -> TomcatKind:
+    """Raises ConfigurationError when Tomcat or Java are not found."""
+    home = find_tomcat(settings.tomcat.home, os.environ)
+    return TomcatKind(settings, home, find_java(settings.tomcat.java_home, os.environ, home.least_java))
+
+
+def _keys(settings: Settings, *, make: bool) -> Keys:
+    file = keys_file(settings.state)
+    if make or file.exists():
+        return installation_keys(file)
+    # Without the file no slot was ever started, so that nothing is asked with these.
+    return Keys("0" * 32, "none")
+
+
+def _cluster_port(name: str, slot: SlotSettings) -> int:
+    if slot.cluster_port is None:
+        raise ConfigurationError(f"slots.{name}.cluster_port is missing", "a Tomcat's slots need one each")
+    return slot.cluster_port
