@@ -12,6 +12,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from deployer.sample import Compared, is_error
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 2
 """Few, so that the warm-up takes little from the slot that serves users on the same machine."""
+WINDOW = 50
+"""Requests whose 99th percentile is set beside that of as many before."""
+STEADY = 0.8
 _LARGEST_BODY = 64 << 20
 _REQUEST_TIMEOUT = 10.0
 _LOOK = 0.25
@@ -27,8 +32,12 @@ _LOOK = 0.25
 
 @dataclass(slots=True)
 class WarmUpResult:
-    """seconds: of each request. answers: how often each path gave each status, or why there was none."""
+    """seconds: of each request. answers: how often each path gave each status, or why there was none.
 
+    fewest: so many are sent even when the time to answer has settled before.
+    """
+
+    fewest: int = 0
     seconds: list[float] = field(default_factory=list)
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -52,24 +61,60 @@ class WarmUpResult:
         return chosen[len(chosen) // 2] * 1000 if chosen else None
 
 
-def is_error(answer: str) -> bool:
-    """Whether an answer as in `answers` is an error of the server."""
-    return not answer.isdigit() or int(answer) >= 500
+def settled(seconds: Sequence[float]) -> bool:
+    """Whether the 99th percentile falls no more: that of the last WINDOW requests beside that of those before."""
+    if len(seconds) < 2 * WINDOW:
+        return False
+    last, before = _p99(seconds[-WINDOW:]), _p99(seconds[-2 * WINDOW : -WINDOW])
+    return last >= STEADY * before
 
 
-def warm_up(url: str, paths: Sequence[str], requests: int, timeout: float, clock: Clock) -> WarmUpResult:
-    """Sends `requests` GETs, spread over the paths, on two connections that each keep their cookies.
+def _p99(seconds: Sequence[float]) -> float:
+    return sorted(seconds)[int(0.99 * (len(seconds) - 1))]
 
-    Ends after `timeout` seconds at the latest, with what it has by then. clock: its sleep may raise, which ends it.
+
+def compare(
+    url: str, live_url: str, targets: Sequence[str], rate: float, timeout: float, clock: Clock
+) -> list[Compared]:
+    """Asks both slots for each target once, at most `rate` targets a second, and for `timeout` seconds at most."""
+    end = clock.monotonic() + timeout
+    found: list[Compared] = []
+    here, live = _connection(url), _connection(live_url)
+    jars: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    try:
+        for target in targets:
+            if clock.monotonic() >= end:
+                break
+            found.append(Compared(target, _one(here, target, jars[0]), _one(live, target, jars[1])))
+            clock.sleep(1 / rate)
+    finally:
+        here.close()
+        live.close()
+    return found
+
+
+def _connection(url: str) -> http.client.HTTPConnection:
+    target = urlsplit(url)
+    return http.client.HTTPConnection(target.hostname or "", target.port or 80, timeout=_REQUEST_TIMEOUT)
+
+
+def warm_up(
+    url: str, paths: Sequence[str], requests: int, timeout: float, clock: Clock, rate: float = 100.0
+) -> WarmUpResult:
+    """Sends at most `requests` GETs, spread over the paths, on two connections that each keep their cookies.
+
+    Ends sooner when each path was asked for and the time to answer has `settled`, and after `timeout` seconds at the
+    latest, with what it has by then. rate: requests a second. clock: its sleep may raise, which ends it.
     """
     target = urlsplit(url)
     wanted = [paths[number % len(paths)] for number in range(requests)]
-    result, lock, stop = WarmUpResult(), threading.Lock(), threading.Event()
+    result, lock, stop = WarmUpResult(fewest=len(paths)), threading.Lock(), threading.Event()
+    pause = CONNECTIONS / rate
     end = time.monotonic() + timeout
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         client = (target.hostname or "", target.port or 80)
         shares = [wanted[first::CONNECTIONS] for first in range(CONNECTIONS)]
-        running = {pool.submit(_send, client, share, result, lock, stop, end) for share in shares}
+        running = {pool.submit(_send, client, share, result, lock, stop, end, pause) for share in shares}
         try:
             while wait(running, timeout=0).not_done:
                 clock.sleep(_LOOK)
@@ -87,6 +132,7 @@ def _send(
     lock: threading.Lock,
     stop: threading.Event,
     end: float,
+    pause: float,
 ) -> None:
     connection = http.client.HTTPConnection(*client, timeout=_REQUEST_TIMEOUT)
     cookies: dict[str, str] = {}
@@ -99,6 +145,9 @@ def _send(
             with lock:
                 result.seconds.append(time.monotonic() - begun)
                 result.answers[path, answer] += 1
+                if len(result.seconds) >= result.fewest and settled(result.seconds):
+                    stop.set()
+            stop.wait(pause - (time.monotonic() - begun))
     finally:
         connection.close()
 

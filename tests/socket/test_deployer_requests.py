@@ -259,8 +259,54 @@ def test_too_many_errors_in_the_warm_up_fail_it() -> None:
 
     with serving(answer) as url:
         with pytest.raises(ReleaseFailed, match=r"4 of 20 warm-up requests to .* failed \(20%, allowed 2%\)"):
-            checks().warm_up(url, lambda _: None)
-        assert "20 requests, 4 errors" in checks(max_error_ratio=0.2).warm_up(url, lambda _: None)
+            checks().warm_up(url, (), None, lambda _: None)
+        assert "20 requests, 4 errors" in checks(max_error_ratio=0.2).warm_up(url, (), None, lambda _: None)
+
+
+def by_path(statuses: Mapping[str, int], seen: list[str]) -> Answer:
+    """Answers with the path's status, 200 for others, and notes `PATH COOKIE`."""
+
+    def answer(handler: BaseHTTPRequestHandler, _: bytes) -> tuple[int, bytes, dict[str, str]]:
+        seen.append(f"{handler.path} {handler.headers.get('Cookie', '')}".strip())
+        return statuses.get(handler.path, 200), b"", {}
+
+    return answer
+
+
+def test_the_sample_is_compared_with_the_live_slot_and_differences_are_listed() -> None:
+    new: list[str] = []
+    old: list[str] = []
+    sample = ("/a?x=1", "/moved", "/bad-on-both", "/gone")
+    here = by_path({"/moved": 302, "/bad-on-both": 500, "/gone": 404}, new)
+    live = by_path({"/bad-on-both": 503}, old)
+    with serving(here) as url, serving(live) as live_url:
+        said = checks(warmup_rate=1000.0).warm_up(url, sample, live_url, lambda _: None)
+    first, *listed = said.splitlines()
+    assert "20 requests, 0 errors" in first
+    assert "WARNING: 3 of 4 addresses that users asked for of late answer otherwise:" in first
+    assert listed == [
+        "  /moved: 302, the live slot answers 200",
+        "  /bad-on-both: 500, the live slot answers 503",
+        "  /gone: 404, the live slot answers 200",
+    ]
+    assert old == list(sample), "the live slot is asked once for each, without cookies"
+    assert set(new[4:]) == {"/", "/cart", "/a?x=1", "/moved", "/gone"}, "what fails on both warms nothing up"
+
+
+def test_an_address_that_fails_on_the_new_slot_alone_fails_the_release() -> None:
+    with serving(by_path({"/cart?item=3": 500}, [])) as url, serving(by_path({}, [])) as live_url:
+        with pytest.raises(ReleaseFailed, match=r"1 of 2 addresses .* fail on .*\n  /cart\?item=3: 500, the live slot"):
+            checks(warmup_rate=1000.0).warm_up(url, ("/", "/cart?item=3"), live_url, lambda _: None)
+        said = checks(warmup_rate=1000.0).warm_up(url, ("/", "/x"), None, lambda _: None)
+        assert "2 addresses that users asked for of late, compared with no slot" in said
+        said = checks(warmup_rate=1000.0).warm_up(live_url, ("/", "/x"), live_url, lambda _: None)
+        assert "2 addresses that users asked for of late answer as on the live slot" in said
+
+
+def test_a_warm_up_ends_when_the_time_to_answer_has_settled() -> None:
+    with serving(by_path({}, [])) as url:
+        done = warm_up(url, ("/", "/cart"), 100_000, 60.0, CLOCK, rate=5000.0)
+    assert 100 <= done.requests < 100_000
 
 
 def test_a_warm_up_ends_in_time() -> None:

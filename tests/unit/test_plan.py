@@ -43,6 +43,45 @@ def test_return_goes_by_temp_and_back_to_production() -> None:
     ]
 
 
+ARTICLE = (
+    ("put the new release where it can be deployed", "store"),
+    ("make the database changes that both releases can live with", "hooks before_start"),
+    ("bring up temp with the new release", "start temp"),
+    ("smoke test temp on its private address", "smoke test temp"),
+    ("point the proxy at temp", "switch to temp"),
+    ("bring production to the new release", "start production"),
+    ("smoke test production", "smoke test production"),
+    ("point the proxy back at production", "switch to production"),
+    ("stop temp", "stop temp"),
+)
+"""The steps of the article that `return` follows, in its order, and the plan's step for each."""
+
+
+def test_the_printed_plan_has_every_step_of_the_article_in_its_order() -> None:
+    plan = Model(hooks_counts={"before_start": 1}).plan(2)
+    order = [names(plan).index(step) for _, step in ARTICLE]
+    assert order == sorted(order)
+    printed = [line for line in plan.lines() if line[:3].strip().isdigit()]
+    for place, (what, _) in zip(order, ARTICLE, strict=True):
+        sentence = plan.steps[place].describe()[0]
+        assert printed[place].endswith(sentence), what
+    while_away = names(plan)[names(plan).index("switch to temp") : names(plan).index("switch to production")]
+    assert "stop production" in while_away, "production is touched only while users are on temp"
+    assert "stop temp" not in while_away
+
+
+def test_each_switch_of_the_plan_is_on_trial_and_its_watch_confirms_it() -> None:
+    text = "\n".join(Model().plan(2).lines())
+    assert text.count("on trial: the proxy switches back by itself at more than 2.0% answers of 500 and above") == 2
+    assert text.count("then confirm the switch.") == 2
+
+
+def test_the_warm_up_compares_with_the_slot_that_users_are_on() -> None:
+    text = "\n".join(Model().plan(2).lines())
+    assert "users asked for of late, whose answers must be like those of production" in text
+    assert "users asked for of late, whose answers must be like those of temp" in text
+
+
 def test_swap_moves_once_and_leaves_the_old_slot_running() -> None:
     plan = Model().plan(2, "swap")
     assert names(plan) == [

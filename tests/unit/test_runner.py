@@ -192,6 +192,19 @@ def test_a_proxy_without_trials_is_watched_from_here_alone(p99: float | None) ->
     assert model.world.log.count("switch to production") == 1
 
 
+def test_the_warm_up_gets_what_users_asked_for_and_the_live_slot() -> None:
+    model = Model()
+    model.proxy.seen = [
+        RecentRequest(slot="production", method="GET", path="/cart", status=200, count=7, slowest_ms=3.0),
+        RecentRequest(slot="production", method="GET", path="/logout", status=200, count=9, slowest_ms=3.0),
+    ]
+    assert model.run(model.plan(2)).state == "done"
+    assert model.checks.warmed == [
+        ("http://temp", ("/cart",), "http://production"),
+        ("http://production", ("/cart",), "http://temp"),
+    ]
+
+
 def test_each_switch_is_confirmed_at_the_end_of_its_watch() -> None:
     model = Model()
     assert model.run(model.plan(2)).state == "done"
