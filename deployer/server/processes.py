@@ -153,7 +153,9 @@ class Processes:
         if descriptor is None:
             return True
         try:
-            return bool(select.select([descriptor], [], [], max(0.0, seconds))[0])
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            return bool(poll.poll(max(0.0, seconds) * 1000))
         finally:
             os.close(descriptor)
 

@@ -156,7 +156,7 @@ def _quoted(value: bytes) -> bytes:
 
 def _open(path: str) -> int:
     if path == "-":
-        return sys.stdout.fileno()
+        return os.dup(sys.stdout.fileno())
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
     except OSError as error:
@@ -167,7 +167,7 @@ def _open(path: str) -> int:
 
 
 class _Writer:
-    """A thread that writes batches in order."""
+    """A thread that writes batches in order, and closes the descriptor at its end."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -197,6 +197,7 @@ class _Writer:
             self._wanted.acquire()
             if not self._batches:
                 if self._ended:
+                    os.close(self._fd)
                     return
                 continue
             batch = self._batches.popleft()

@@ -119,7 +119,7 @@ class Connection:
 
     def _ready_socket(self) -> socket.socket:
         # A server may close an idle connection; that is seen here before a request is risked on it.
-        if self._socket is not None and select.select([self._socket], [], [], 0)[0]:
+        if self._socket is not None and _has_news(self._socket):
             self.close()
         if self._socket is None:
             try:
@@ -159,3 +159,9 @@ class Connection:
             received += len(data)
             reading.feed(data)
         return reading
+
+
+def _has_news(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
