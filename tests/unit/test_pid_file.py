@@ -86,12 +86,10 @@ def test_listeners_are_shared_between_generations() -> None:
     assert second.at(0)[0] is first.at(0)[0]
     assert [len(second.at(position)) for position in range(3)] == [2, 2, 2]
     third = Listeners.open([other], 1, second)
+    assert third.at(0) == [second.at(position)[1] for position in range(3)], "the queue of none of them is lost"
     second.close(keep=third)
-    assert [listener.fileno() < 0 for listener in (first.at(0)[0], second.at(2)[1], third.at(0)[0])] == [
-        True,
-        True,
-        False,
-    ]
+    assert [listener.fileno() < 0 for listener in first.at(0) + second.at(2)] == [True, True, False]
+    assert all(listener.fileno() >= 0 for listener in third.at(0))
     third.close()
 
 
