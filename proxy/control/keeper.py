@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from proxy.control import signals
 from proxy.errors import StateError
+from proxy.urgency import SUPERVISOR, hurry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +22,7 @@ class StateKeeper:
         self.store = store
         self.state = state
         self._lock = asyncio.Lock()
+        self._writer = ThreadPoolExecutor(1, "state", initializer=_begin_writing)
 
     @property
     def writing(self) -> bool:
@@ -33,21 +37,30 @@ class StateKeeper:
     async def stage_app(self, name: str, change: Callable[[AppRecord], AppRecord]) -> None:
         """Makes a coming `change_app` with the same outcome quicker. Raises StateError."""
         async with self._lock:
-            await asyncio.to_thread(self.store.stage, self.state.with_app(name, change(self.state.apps[name])))
+            await self._write(self.store.stage, self.state.with_app(name, change(self.state.apps[name])))
 
     async def change(self, change: Callable[[State], State]) -> State:
         """As `change_app`, for all of the state."""
         async with self._lock:
             new = change(self.state)
             try:
-                await asyncio.to_thread(self.store.save, new)
+                await self._write(self.store.save, new)
             except StateError:
                 # The new file may already be in its place, with only the directory's fsync missing.
                 with suppress(StateError):
-                    await asyncio.to_thread(self.store.save, self.state)
+                    await self._write(self.store.save, self.state)
                 raise
             self.state = new
             return new
 
+    async def _write(self, how: Callable[[State], None], state: State) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writer, how, state)
+
     def __repr__(self) -> str:
         return f"<StateKeeper {self.store!r} apps={sorted(self.state.apps)}>"
+
+
+def _begin_writing() -> None:
+    """The thread does nothing but that, and requests may wait for it."""
+    signals.block()
+    hurry(SUPERVISOR)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 from aiohttp import web
 
+from proxy import urgency
 from proxy.address import Endpoint, UnixEndpoint
 from proxy.config_file import load
 from proxy.control import orphans, signals
@@ -63,6 +64,7 @@ class _Ground:
 
 def run(config: str, command: Sequence[str] = COMMAND) -> int:
     """Serves until it is told to stop; returns the exit code. Raises OperatorError when it can't start."""
+    urgency.allow(urgency.SUPERVISOR)
     notifier = Notifier.from_environment(os.environ)
     handed = receive(os.environ)
     given = given_sockets(os.environ, os.getpid())

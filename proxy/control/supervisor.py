@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from proxy import urgency
 from proxy.config_file import load
 from proxy.control.activation import by_endpoint
 from proxy.control.affinity import slot_cookies
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     )
 
 ANSWER_SECONDS: Final = 1.0
+FRESH_SECONDS: Final = 0.1
+"""How long a switch waits for counters that are newer than COUNT_INTERVAL: they only date the figures since it."""
 APPLY_SECONDS: Final = 30.0
 MAX_INFLIGHT: Final = 1000
 WEIGHTS_HOLD: Final = 5.0
@@ -91,6 +94,7 @@ class Supervisor:
         self._given = given
         self._listeners = Listeners({}, 0)
         self._questions = Questions()
+        self._haste = urgency.Haste(asyncio.get_running_loop().call_later)
         self.changes: str | None = None
         self._counting: asyncio.Task[None] | None = None
         self.former_workers: Callable[[], Sequence[int]] = tuple
@@ -319,7 +323,16 @@ class Supervisor:
     def _send(self, number: int, order: orders.Order) -> None:
         worker = self.fleet.workers.get(number)
         if worker is not None:
+            if isinstance(order, orders.Hold):
+                self._hurry(worker)
+            elif isinstance(order, orders.Switch | orders.ReleaseHold):
+                asyncio.get_running_loop().call_soon(self._haste.end)
             worker.send(order)
+
+    def _hurry(self, worker: WorkerProcess) -> None:
+        """From its hold on; the worker itself ends its own haste."""
+        self._haste.begin(urgency.SUPERVISOR)
+        worker.hurry()
 
     def _kill(self, number: int, reason: str) -> None:
         worker = self.fleet.workers.get(number)
@@ -395,7 +408,7 @@ class Supervisor:
         self._check_slots(app, [request.to])
         if request.expect_active not in (None, app.machine.active):
             raise AdminError(409, f"slot {app.machine.active} is active, not {request.expect_active}")
-        await self.collect()
+        await self.collect(FRESH_SECONDS)
         return await app.switch(request)
 
     def _check_slots(self, app: AppControl, slots: Iterable[str]) -> None:
@@ -426,7 +439,7 @@ class Supervisor:
         """Returns when every worker goes by them. Raises AdminError: see AppControl.set_weights."""
         app = self.app(name)
         self._check_slots(app, request.weights)
-        await self.collect()
+        await self.collect(FRESH_SECONDS)
         await app.set_weights(request, WEIGHTS_HOLD)
         return app_status(app, self.counters, await self.collect())
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from proxy.address import UnixEndpoint
+from proxy.urgency import SUPERVISOR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,6 +94,7 @@ def _service(settings: Settings, place: Place, *, sockets: bool) -> str:
         "TimeoutStartSec=120",
         f"TimeoutStopSec={math.ceil(stop)}",
         f"LimitNOFILE={_descriptors(settings)}",
+        f"LimitRTPRIO={SUPERVISOR}",
         "UMask=0027",
         "",
         "# What it may write, call and see.",
@@ -115,7 +117,6 @@ def _service(settings: Settings, place: Place, *, sockets: bool) -> str:
         "MemoryDenyWriteExecute=yes",
         "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
         "RestrictNamespaces=yes",
-        "RestrictRealtime=yes",
         "RestrictSUIDSGID=yes",
         "SystemCallArchitectures=native",
         "SystemCallFilter=@system-service",

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
+from proxy import urgency
 from proxy.control.handover import WorkerPart
 from proxy.core import orders
 from proxy.net.channel import Channel
@@ -139,6 +140,11 @@ class WorkerProcess:
         """Never waits; to a worker that is gone it does nothing."""
         if self._channel is not None:
             self._channel.send(orders.encode(order))
+
+    def hurry(self) -> None:
+        """It gets the CPU at once until it has heard how the switch is decided, or for URGENT_SECONDS."""
+        if self._pidfd >= 0:
+            urgency.hurry(urgency.WORKER, self.pid)
 
     def stop(self, grace: float, *, last: bool = False) -> None:
         """Lets it end what it has, at most for `grace` seconds; kills it when it is late. `last`: see orders.Stop."""

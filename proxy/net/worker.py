@@ -29,6 +29,7 @@ from proxy.net.server import Server
 from proxy.net.static import build_index
 from proxy.net.syn_filter import drop_new_connections
 from proxy.settings import Settings
+from proxy.urgency import Haste
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +73,7 @@ class Worker:
         self._acceptors: list[asyncio.Server] = []
         self._orders: deque[orders.Order] = deque()
         self._order_task: asyncio.Task[None] | None = None
+        self._haste = Haste(loop.call_later)
         self._orphaned = False  # whether no further order will come
         self._stop_task: asyncio.Task[None] | None = None
         self._done = loop.create_future()
@@ -150,11 +152,14 @@ class Worker:
             return
         match order:
             case orders.Hold():
+                self._haste.bound()
                 app.hold(order)
             case orders.ReleaseHold():
                 app.release_hold(order)
+                self._haste.end()
             case orders.Switch():
                 app.switch(order)
+                self._haste.end()
             case orders.SessionsEnded():
                 app.sessions_ended(order)
             case orders.Drain():

@@ -18,6 +18,8 @@ def worker_command(arguments: Sequence[str]) -> int:
 
     from proxy.net.worker import main
     from proxy.privileges import give_up_capabilities
+    from proxy.urgency import WORKER, allow
 
+    allow(WORKER)
     give_up_capabilities()
     return main(parsed.channel, [int(descriptor) for descriptor in parsed.listen.split(",")])
