@@ -179,8 +179,14 @@ def _merge_slashes(path: bytes) -> bytes:
 
 
 def _decode_unreserved(path: bytes) -> bytes:
-    """RFC 3986 section 6.2.2.2: what every reader decodes alike."""
-    return _UNRESERVED.sub(lambda escape: bytes((int(escape[0][1:], 16),)), path)
+    """RFC 3986 section 6.2.2.2: what every reader decodes alike.
+
+    Each `%` of the path has its two digits, so what is put in place of one escape is part of no other. A path may be
+    nothing but escapes, yet of few kinds.
+    """
+    for escape in set(_UNRESERVED.findall(path)):
+        path = path.replace(escape, bytes((int(escape[1:], 16),)))
+    return path
 
 
 def _without_dots(path: bytes) -> bytes:

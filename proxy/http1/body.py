@@ -8,12 +8,16 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.errors import RequestError
-from proxy.http1.grammar import CHUNK_LINE, FIELD_BLOCK, FIELD_LINE, PLAUSIBLE
+from proxy.http1.grammar import CHUNK_LINE, FIELD_BLOCK, FIELD_LINE, PLAUSIBLE, SMALL_CHUNK, SMALL_CHUNKS
 
 MAX_CHUNK_LINE: Final = 1024
+MAX_EXTENSIONS: Final = 8192
+"""Bytes that a body's extensions may have beyond those of its payload: nobody reads them, and each costs a line."""
 MAX_CHUNK: Final = 2**60
 """A larger size is within the grammar, but overflows the arithmetic of some parsers."""
 MAX_TRAILERS: Final = 8192
+SMALL_CHUNK_FRAME: Final = 5
+"""Bytes around the content of a chunk whose size has one digit."""
 
 # RFC 9110 section 6.5.1: fields for framing, routing, authentication, request control, content handling. A recipient
 # that merges trailers into its head would take them from a place where no rule has looked.
@@ -42,13 +46,14 @@ class ChunkedBody:
     are left out; with `decode` only the payload. A chunk line or trailer is returned only once it is whole and valid.
     """
 
-    __slots__ = ("_decode", "_in_trailers", "_owed", "_partial", "_seen", "done", "payload")
+    __slots__ = ("_decode", "_extensions", "_in_trailers", "_owed", "_partial", "_seen", "done", "payload")
 
     def __init__(self, *, decode: bool = False) -> None:
         self._decode = decode
         self._owed = 0  # bytes of the current chunk still to come, its CRLF included
         self._partial = b""  # a chunk line, a chunk's CRLF or a trailer section of which the end is missing
         self._in_trailers = False
+        self._extensions = 0  # bytes of them so far
         self._seen = 0  # bytes of the trailer section that need not be searched again
         self.payload = 0
         self.done = False
@@ -66,6 +71,7 @@ class ChunkedBody:
         position = 0
         unsent = 0  # where the run of bytes begins that goes out as it came
         size = len(data)
+        small = False
         while position < size:
             if self._in_trailers:
                 return self._trailers(data, position, unsent, out)
@@ -86,6 +92,8 @@ class ChunkedBody:
                     raise BodyError("a chunk is not followed by CRLF")
                 position += 2
                 self._owed = 0
+                if small and not self._decode:
+                    position = self._small_chunks(data, position)
                 continue
             line_end = data.find(b"\n", position, position + MAX_CHUNK_LINE) + 1
             if not line_end:
@@ -100,15 +108,28 @@ class ChunkedBody:
             chunk_size = int(line[1], 16)
             if chunk_size > MAX_CHUNK:
                 raise BodyError("a chunk's size is not valid")
-            if line.end(2) > line.start(2) and not self._decode:
-                out.append(data[unsent : line.end(1)])
-                unsent = line_end - 2
+            if line.end(2) > line.start(2):
+                self._extensions += line.end(2) - line.start(2)
+                if self._extensions > MAX_EXTENSIONS + self.payload:
+                    raise BodyError("the chunks' extensions are too large")
+                if not self._decode:
+                    out.append(data[unsent : line.end(1)])
+                    unsent = line_end - 2
             position = line_end
+            small = chunk_size < 16
             if chunk_size:
                 self._owed = chunk_size + 2
             else:
                 self._in_trailers = True
         return self._sent(data, position, unsent, out), b""
+
+    def _small_chunks(self, data: bytes, position: int) -> int:
+        """Counts the small chunks from `position` on, which go out as they came; returns where they end."""
+        match = SMALL_CHUNKS.match(data, position)
+        end = match.end() if match is not None else position
+        if end > position:
+            self.payload += end - position - SMALL_CHUNK_FRAME * len(SMALL_CHUNK.findall(data, position, end))
+        return end
 
     def _sent(self, data: bytes, position: int, unsent: int, out: list[bytes]) -> bytes:
         self._partial = data[position:]

@@ -23,6 +23,14 @@ _VALUES: Final = (
     b"a", b"a:80", b"[::1]", b"a b", b"1.1 switchyard", b"content-length, host", b"\xe9", b'"q"', b"x=y; z", b"3 ",
     b"\t3",
 )  # fmt: skip
+_LENGTHS: Final = (
+    *(b" %d",) * 12, b" +%d", b" %d ", b"\t%d", b" 0%d", b" %d,", b" -%d", b" %d\x0b", b"%d", b" %d;", b" \xa0%d",
+)  # fmt: skip
+_CODINGS: Final = (
+    *(b"Transfer-Encoding: chunked", b"transfer-encoding:chunked") * 5, b"Transfer-Encoding: CHUNKED",
+    b"Transfer-Encoding: chunked ", b"Transfer-Encoding:\tchunked", b"Transfer-Encoding: gzip, chunked",
+    b"Transfer-Encoding: xchunked", b"Transfer-Encoding : chunked", b"Transfer-Encoding: chunked, chunked",
+)  # fmt: skip
 _BODIES: Final = (
     b"", b"abc", b"hello", b"0\r\n\r\n", b"3\r\nabc\r\n0\r\n\r\n", b"3;x=y\r\nabc\r\n0\r\n\r\n",
     b"1\r\na\r\n0\r\nX-T: 1\r\n\r\n", b"1\r\na\r\n0\r\nHost: b\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -37,9 +45,9 @@ def request(random: random.Random) -> bytes:
     fields = [b"Host: a"] if random.random() < 0.9 else []
     body = random.choice(_BODIES)
     if random.random() < 0.4:
-        fields.append(b"Content-Length: %d" % len(body))
+        fields.append(b"Content-Length:" + random.choice(_LENGTHS) % len(body))
     elif random.random() < 0.5:
-        fields.append(random.choice((b"Transfer-Encoding: chunked", b"transfer-encoding:chunked")))
+        fields.append(random.choice(_CODINGS))
         body = chunked(random)
     fields += _more_fields(random)
     random.shuffle(fields)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.http1.body import MAX_CHUNK_LINE, MAX_TRAILERS, BodyError, ChunkedBody
 
@@ -28,6 +30,24 @@ def test_only_the_payload_when_it_is_decoded() -> None:
     assert body.feed(b"3;x\r\nabc\r\n2\r\nd") == (b"abcd", b"")
     assert body.feed(b"e\r\n0\r\nX: y\r\n\r\nrest") == (b"e", b"rest")
     assert (body.done, body.payload) == (True, 5)
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=20) | st.just(b"\r\n"), max_size=30),
+    st.sampled_from(["", "0\r\n\r\n", "x"]),
+)
+def test_tiny_chunks_are_counted_together(chunks: list[bytes], end: str) -> None:
+    """As one by one, also in front of what is not valid."""
+    data = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+    body = ChunkedBody()
+    assert body.feed(data) == (data, b"")
+    assert body.payload == sum(map(len, chunks))
+    if end == "x":
+        with pytest.raises(BodyError):
+            body.feed(b"1\r\na\r\n1\r\nab\r\n")
+    else:
+        assert body.feed(end.encode() + b"rest" * bool(end)) == (end.encode(), b"rest" * bool(end))
+        assert body.done == bool(end)
 
 
 def test_a_line_is_passed_on_only_when_it_is_whole() -> None:

@@ -88,6 +88,7 @@ def test_too_many_ambiguous_parts_are_refused() -> None:
     with pytest.raises(TargetError):
         place("/a;b" * (MAX_AMBIGUOUS // 2 + 1))
     assert place("/%20" * 2000) == ("shop", None)
+    assert place("/" + "%41%4a%4A%2541" * 500) == ("shop", None)
 
 
 @pytest.mark.parametrize("host", ["wiki.example", "WIKI.example:80", "wiki.example.", "w:", "w.:8080"])

@@ -64,6 +64,28 @@ def test_what_is_let_through_ends_with_the_frame_that_has_begun(frames: list[byt
     assert counter.feed_to_frames_end(b"\x81\x00") == 0, "nothing of the next one"
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 1, 2, 8, 9, 10]),
+            st.integers(0, 20).map(bytes),
+            st.sampled_from([b"", b"\x88\x02\x03\xf4"]),
+        ),
+        max_size=30,
+    ),
+    st.binary(max_size=3),
+)
+def test_runs_of_small_frames_are_counted_together(parts: list[tuple[int, bytes, bytes]], begun: bytes) -> None:
+    """As one by one: what remains to come, and whether a close frame was among them."""
+    data = b"".join(frame(*part) for part in parts) + begun
+    together, single = FrameCounter(), FrameCounter()
+    together.feed(data)
+    for index in range(len(data)):
+        single.feed(data[index : index + 1])
+    assert repr(together) == repr(single)
+    assert together.saw_close == single.saw_close
+
+
 def test_a_close_frame_is_seen() -> None:
     counter = FrameCounter()
     counter.feed(frame(1, b"hello", b"") + close_frame()[:1])
