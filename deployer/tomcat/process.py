@@ -20,7 +20,7 @@ from deployer.server.probe import Health, connects, port_obstacles, probe
 from deployer.server.processes import Processes, ProcessId
 from deployer.tomcat import files, layout, log
 from deployer.tomcat.control import Control, ControlError
-from deployer.tomcat.readiness import Seen, Verdict, judge
+from deployer.tomcat.readiness import Seen, Streak, Verdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -140,11 +140,12 @@ class Instance:
 
         Ready means: the process lives, the application's state is STARTED, `health.path` gave 200 `health.successes`
         times in a row, and nothing SEVERE was logged since the start, but for session replication (see sessions.py).
+        An application that has started and steadily answers with another status is not waited for (see Streak).
         on_progress is called with a few words whenever the stage changes. Raises InstanceError with the log's cause.
         """
         end = self._clock.monotonic() + deadline
         process = self._running()
-        told, passed, answer = "", 0, "no answer yet"
+        told, streak = "", Streak(health.successes)
         while True:
             seen = self._look(process)
             verdict = judge(seen)
@@ -157,9 +158,11 @@ class Instance:
                 if health.path is None:
                     break
                 answer = probe(self.spec.address, self.spec.http_port, health.path, _PROBE_TIMEOUT)
-                passed = passed + 1 if answer == "200" else 0
-                if passed >= health.successes:
+                streak.add(answer, self._clock.monotonic())
+                if streak.passed:
                     break
+                if streak.definite:
+                    raise self._failure(f"it has started, and {health.path} answers: {answer}")
                 stage = f"{health.path} answers: {answer}"
             if stage != told:
                 on_progress(stage)

@@ -5,6 +5,48 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+DEFINITE_SECONDS = 5.0
+"""How long an answer must stay the same until it is believed: a cache may fill for a moment after the start."""
+
+_PASSING = frozenset(["408", "425", "429", "502", "503", "504"])
+"""Statuses that say "not now": an application that warms up answers so for as long as it takes."""
+
+
+class Streak:
+    """The answers of a started application's probe: the same status again and again.
+
+    passed: it was 200 `successes` times. definite: it is another one that will not change by waiting.
+    """
+
+    def __init__(self, successes: int) -> None:
+        self._successes = successes
+        self._status = ""
+        self._count = 0
+        self._since = 0.0
+        self._now = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Streak {self._status or 'no answer'} x{self._count}>"
+
+    def add(self, answer: str, now: float) -> None:
+        """An answer: it begins with its status, or says why there was none."""
+        status = answer.partition(" ")[0]
+        if status != self._status:
+            self._status, self._count, self._since = status, 0, now
+        self._count += 1
+        self._now = now
+
+    @property
+    def passed(self) -> bool:
+        """See the class."""
+        return self._status == "200" and self._count >= self._successes
+
+    @property
+    def definite(self) -> bool:
+        """See the class."""
+        final = self._status.isdigit() and self._status != "200" and self._status not in _PASSING
+        return final and self._count > self._successes and self._now - self._since >= DEFINITE_SECONDS
+
 
 class Verdict(enum.Enum):
     """What to do now."""
