@@ -235,8 +235,9 @@ async def greet(connection: asyncssh.SSHClientConnection, place: Place) -> Hello
         last = (err.strip().splitlines() or [f"exit code {code}"])[-1]
         raise Refused(f"switchyard on {place.address} can't run: {last}", f"{mend} anew")
     try:
-        return Hello(**json.loads(out))
-    except (ValueError, TypeError) as error:
+        said = json.loads(out)
+        return Hello(said["version"], said["directory"], said["free"], said["jobs"])
+    except (ValueError, TypeError, KeyError) as error:
         raise Refused(
             f"the shell of {place.address} prints something of its own: {out.strip()[:80]!r}",
             "its start-up files must be silent when no terminal is there",

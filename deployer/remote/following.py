@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0
 """Seconds in which a lost connection is tried again."""
+_PASSED_ON = 2
+"""Ctrl-Cs: the first undoes the release there, the second leaves all there as it is, the next one leaves from here."""
 _PAUSE = 1.0
+_LOSSES = 100
+"""Connections that may be lost one after the other, though each could be made."""
 
 
 def new_job_id() -> str:
@@ -41,6 +45,7 @@ class Follower:
         self._patience = patience
         self._connection: asyncssh.SSHClientConnection | None = None
         self._interrupts = 0
+        self._losses = 0
         self._passing: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -53,7 +58,6 @@ class Follower:
         self._connection = connection
         try:
             while (code := await self._follow(self._connection)) is None:
-                self._screen.note(f"the connection to {self._place.address} was lost; what runs there goes on")
                 self._connection = await self._again()
         finally:
             loop.remove_signal_handler(signal.SIGINT)
@@ -69,20 +73,27 @@ class Follower:
         return await stream(connection, command, self._screen.out.write, self._screen.err.write)
 
     async def _again(self) -> asyncssh.SSHClientConnection:
+        if self._interrupts > _PASSED_ON:
+            raise self._gone("we left")
+        self._losses += 1
+        self._screen.note(f"the connection to {self._place.address} was lost; what runs there goes on")
         until = time.monotonic() + self._patience
         while True:
             try:
-                return await connect(self._place)
+                if self._losses <= _LOSSES:
+                    return await connect(self._place)
             except Refused as error:
                 if time.monotonic() + _PAUSE > until:
-                    raise self._gone(error) from error
+                    raise self._gone(str(error)) from error
+            else:
+                raise self._gone(f"for the {self._losses}th time")
             await asyncio.sleep(_PAUSE)
 
-    def _gone(self, error: Refused) -> ConnectionGone:
+    def _gone(self, why: str) -> ConnectionGone:
         nothing_seen = not self._screen.out.count and not self._screen.err.count
         goes_on = "whether the command began there is not known" if nothing_seen else "the command goes on there"
         return ConnectionGone(
-            f"the connection to {self._place.address} was lost: {error}; {goes_on}",
+            f"the connection to {self._place.address} was lost: {why}; {goes_on}",
             f"`deployer status {self._place.named}` shows how it stands, "
             f"`deployer resume {self._place.named}` follows it again",
         )
@@ -99,9 +110,10 @@ class Follower:
 
     def _interrupt(self) -> None:
         self._interrupts += 1
-        if self._interrupts > 2:
-            self._screen.note("leaving; what runs there goes on")
-            raise KeyboardInterrupt
+        if self._interrupts > _PASSED_ON:
+            if self._connection is not None:
+                self._connection.abort()
+            return
         self._screen.note("Ctrl-C is passed on to the server")
         task = asyncio.ensure_future(self._pass_on())
         self._passing.add(task)

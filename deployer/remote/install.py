@@ -23,7 +23,7 @@ from deployer.doctor import Finding
 from deployer.errors import ConfigurationError, Refused
 from deployer.remote.connection import call, connected, greet, home_relative, shell, there
 from deployer.remote.forward import our_version
-from deployer.remote.layout import PART, STAMP, WHEELS
+from deployer.remote.layout import CONFIGURATIONS, PART, STAMP, WHEELS
 from deployer.remote.wheel import build_wheel
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from deployer.remote.connection import Place
 
 _PYTHONS = ("python3", "python3.13", "python3.12", "python3.11")
-_CONFIGURATION = "config/deployer.yaml"
 _APT = re.compile(r"apt-get install ([a-z0-9][a-z0-9+.-]*)")
 _ROUNDS = 4
 """`init` may see the next thing that is missing only when the one before is there."""
@@ -76,11 +75,12 @@ async def _install(place: Place, wanted: Wanted, say: Callable[[str], None]) -> 
         python = await server.python(wanted)
         await server.directory()
         found = [await server.switchyard(python, wanted)]
+        config = await server.configuration_name()
         if wanted.config is not None:
-            found += await server.configurations(wanted.config)
+            found += await server.configurations(wanted.config, config)
         hello = await greet(connection, place)
         found.insert(0, Finding("ok", f"directory {hello.directory} on {place.address}"))
-        return [*found, *await server.initialise(wanted)]
+        return [*found, *await server.initialise(config, wanted)]
 
 
 class _Server:
@@ -140,11 +140,12 @@ class _Server:
             await self._refuse_while_running()
             self._say(f"installing {what} on {self._place.address} (about a minute)")
             sent = await self._put(wheel, f"{WHEELS}/{wheel.name}", replace=True)
-        await self._make_venv(python, wanted)
+        before = await self._make_venv(python, wanted)
         pip = ".venv/bin/python -m pip install --quiet --disable-pip-version-check"
+        # pip keeps what has the same version, though its content may be another.
+        anew = f"{pip} --force-reinstall --no-deps {sent} && " if before else ""
         code, out, err = await self._here(
-            f"rm -f {STAMP}; {pip} {sent} && {pip} --force-reinstall --no-deps {sent} && "
-            f"printf %s {sha256} >{STAMP}.part && mv {STAMP}.part {STAMP}"
+            f"rm -f {STAMP}; {pip} {sent} && {anew}printf %s {sha256} >{STAMP}.part && mv {STAMP}.part {STAMP}"
         )
         if code:
             raise Refused(
@@ -165,7 +166,9 @@ class _Server:
                 f"wait for its end; `deployer resume {self._place.named}` follows it",
             )
 
-    async def _make_venv(self, python: str, wanted: Wanted) -> None:
+    async def _make_venv(self, python: str, wanted: Wanted) -> bool:
+        """Also completes one that was cut off; whether there was one."""
+        before, _, _ = await self._here("[ -e .venv ]")
         make = f"{shlex.quote(python)} -m venv .venv"
         code, out, err = await self._here(make)
         if code and wanted.install and "ensurepip" in out + err:
@@ -176,11 +179,18 @@ class _Server:
                 f"{python} on {self._place.address} can't make a .venv: {_last(err or out)}",
                 "install its venv module there (apt-get install python3-venv); --yes does it as root",
             )
+        return before == 0
 
-    async def configurations(self, config: Path) -> list[Finding]:
+    async def configuration_name(self) -> str:
+        """The file that the deployer takes there when none is named."""
+        first, second = CONFIGURATIONS
+        code, _, _ = await self._here(f"[ ! -e {first} ] && [ -e {second} ]")
+        return first if code else second
+
+    async def configurations(self, config: Path, name: str) -> list[Finding]:
         """Sends deployer.yaml, and proxy.yaml beside it, where there are none."""
-        pairs = [(config, _CONFIGURATION), (config.with_name("proxy.yaml"), "config/proxy.yaml")]
-        return [await self._configuration(here, name) for here, name in pairs if here.is_file()]
+        pairs = [(config, name), (config.with_name("proxy.yaml"), str(PurePosixPath(name).with_name("proxy.yaml")))]
+        return [await self._configuration(here, there) for here, there in pairs if here.is_file()]
 
     async def _configuration(self, here: Path, name: str) -> Finding:
         code, out, _ = await self._here(f"[ ! -e {name} ] || sha256sum {name}")
@@ -208,11 +218,11 @@ class _Server:
             ) from error
         return target
 
-    async def initialise(self, wanted: Wanted) -> list[Finding]:
+    async def initialise(self, config: str, wanted: Wanted) -> list[Finding]:
         """`deployer init` there, again after what it misses was installed. Raises ConfigurationError."""
         tried: set[str] = set()
         for _ in range(_ROUNDS):
-            findings = await self._initialise()
+            findings = await self._initialise(config)
             missing = [match for one in findings if one.state == "missing" for match in _APT.findall(one.advice)]
             packages = sorted(set(missing) - tried)
             if not packages or not wanted.install:
@@ -221,8 +231,8 @@ class _Server:
             await self._apt(packages)
         return findings
 
-    async def _initialise(self) -> list[Finding]:
-        words = ["init", "--json", f"--config={_CONFIGURATION}"]
+    async def _initialise(self, config: str) -> list[Finding]:
+        words = ["init", "--json", f"--config={config}"]
         _, out, err = await call(self._connection, there(self._place, "run", *words))
         try:
             document: dict[str, Any] = json.loads(out)

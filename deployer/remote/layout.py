@@ -7,6 +7,8 @@ DEFAULT_DIRECTORY = "switchyard"
 PYTHON = ".venv/bin/python"
 STAMP = ".venv/switchyard.sha256"
 """Hash of the wheel that is installed; written last, so that a half-made .venv has none."""
+CONFIGURATIONS = ("config/deployer.yaml", "deployer.yaml")
+"""Where the deployer looks for its configuration, in this order."""
 UPLOADS = "var/remote/uploads"
 JOBS = "var/remote/jobs"
 WHEELS = "var/remote/wheels"

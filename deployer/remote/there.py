@@ -158,6 +158,8 @@ def follow(args: list[str]) -> int:
                 moved = True
             stream[2] = offset
         if not running:
+            if select.select([sys.stdin.fileno()], [], [], 0)[0] and _caller_left():
+                return 0
             code = followed.exit_code
             followed.mark_seen()
             return JOB_LOST if code is None else code

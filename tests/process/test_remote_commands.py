@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import io
 import json
 import os
 import signal
@@ -18,7 +20,11 @@ from deployed_site import Deployed, free_ports
 from fake_proxy import FakeProxy
 from ssh_server import SSHD, Relay, SshServer, remote_python, ssh_server
 
+from deployer.remote.address import Address
+from deployer.remote.connection import ConnectionGone, Place, connected
+from deployer.remote.following import Follower, new_job_id
 from deployer.remote.jobs import all_jobs
+from deployer.remote.screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -119,7 +125,7 @@ def test_a_broken_upload_goes_on_where_it_ended(server: SshServer, site: Deploye
         assert "goes on from where it ended" in broken.stderr
         [part] = uploads(site)
         assert part.name == f"{war.name}.part"
-        wait_until(lambda: part.stat().st_size > 1 << 20)
+        assert part.stat().st_size >= 1 << 20
         again = server.run("check", str(war), *there(site), port=relay.port)
     assert "going on from 1." in again.stderr or "going on from 2." in again.stderr
     [whole] = uploads(site)
@@ -159,6 +165,34 @@ def test_a_lost_connection_is_made_again_and_nothing_is_shown_twice(server: SshS
     lines = out.splitlines()
     assert len(lines) == len(set(lines))
     assert lines == (all_jobs(site.directory)[0].directory / "out").read_text().splitlines()
+
+
+async def test_a_connection_that_stays_lost_is_given_up_and_the_release_goes_on(
+    server: SshServer, site: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(server.home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    site.configure(more=WAITING)
+    war = site.war(1)
+    out, err = io.BytesIO(), io.BytesIO()
+    with Relay(server.port) as relay:
+        server.know(relay.port)
+        place = Place(Address("127.0.0.1", "root", relay.port), str(site.directory), server.identity)
+        screen = Screen(out, err, terminal=False, json_events=False)
+        follower = Follower(place, screen, new_job_id(), ["release", war.name], patience=0.5)
+        async with connected(place) as connection:
+            running = asyncio.create_task(follower.run(connection))
+            await asyncio.to_thread(wait_until, (site.directory / "waiting").exists)
+            relay.refusing = True
+            relay.cut()
+            with pytest.raises(ConnectionGone, match="the command goes on there") as gone:
+                await running
+    assert f"deployer resume --host root@127.0.0.1:{relay.port} --remote-dir" in gone.value.advice
+    [job] = all_jobs(site.directory)
+    assert job.running
+    (site.directory / "go").touch()
+    await asyncio.to_thread(wait_until, lambda: not job.running)
+    assert job.exit_code == 0
 
 
 def test_a_client_that_dies_leaves_the_release_running_and_resume_follows_it(server: SshServer, site: Deployed) -> None:

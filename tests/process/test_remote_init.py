@@ -25,6 +25,7 @@ def server(tmp_path: Path) -> Iterator[SshServer]:
         yield running
 
 
+@pytest.mark.timeout(400)
 def test_init_installs_itself_and_what_is_there_stays(server: SshServer, tmp_path: Path) -> None:
     there = tmp_path / "deep" / "project"
     (server.home / "config").mkdir()
@@ -33,7 +34,7 @@ def test_init_installs_itself_and_what_is_there_stays(server: SshServer, tmp_pat
         "app: shop\nslots:\n  blue: {http_port: 19201, cluster_port: 19203, base: var/blue}\n"
         "  green: {http_port: 19202, cluster_port: 19204, base: var/green}\n"
     )
-    done = server.run("init", "--remote-dir", str(there), "--json", timeout=110)
+    done = server.run("init", "--remote-dir", str(there), "--json", timeout=300)
     assert done.returncode in (0, 3), done.stdout + done.stderr
     found = json.loads(done.stdout)["findings"]
     made = {one["what"].split(",")[0] for one in found if one["state"] == "made"}
