@@ -40,7 +40,7 @@ so it is tried from there on. *Active* and *idle* are meant at the moment of the
   sends users to another slot only by a switch: the operator's, the deployer's or a trial's end. *down* is that time.
 - **by us**: all others, which would be the deployer's or the proxy's doing.
 - **lost**: sessions that the server did not know any more or had with another content. When the active Tomcat is
-  killed while no other is up, all of them are gone: such a row is marked *alone*.
+  killed while no other is up, or while the other is being stopped, all of them are gone: such a row is marked *alone*.
 """
 
 OTHERS_HEAD: Final = """\

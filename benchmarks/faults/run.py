@@ -14,7 +14,7 @@ from benchmarks.demo.site import DemoError
 from benchmarks.faults.account import Account, Death, account, read_slots
 from benchmarks.faults.operator import needs_mending, next_command
 from benchmarks.faults.rows import IDLE_MUST_RUN, Row
-from benchmarks.faults.site import COMMAND_SECONDS, RESTART_SECONDS, last_words
+from benchmarks.faults.site import COMMAND_SECONDS, RESTART_SECONDS, SLOTS, last_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -83,6 +83,7 @@ class _Told:
     """What `deployer release --json` said."""
 
     begun: set[str] = field(default_factory=set)
+    done: set[str] = field(default_factory=set)
     problem: str = ""
 
     def take(self, event: dict[str, Any]) -> str | None:
@@ -91,6 +92,8 @@ class _Told:
         if kind == "step" and event["state"] == "started":
             self.begun.add(event["step"])
             return str(event["step"])
+        if kind == "step" and event["state"] == "done":
+            self.done.add(event["step"])
         if kind == "result":
             self.problem = str(event["problem"])
         elif kind == "error":
@@ -186,6 +189,8 @@ def _release(site: FaultSite, row: Row, war: Path) -> tuple[str, Injected]:
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
+    # Its other was being stopped when it was killed, and was stopped.
+    injected.alone |= injected.active and row.step in told.done & {f"stop {slot}" for slot in SLOTS}
     if not injected.done and not injected.problem:
         injected.problem = f"the release had no step {row.step}: {', '.join(sorted(told.begun))} {told.problem}".strip()
     if code < 0:

@@ -63,11 +63,13 @@ class FaultSite:
     def _configure(self) -> None:
         self._site.configure("return", self._watch)
         self._change("proxy.yaml", {"workers": 2, "timeouts": {"upstream_idle": "1s"}})
+        # Quick starts, no JSP to compile, and patience on a busy machine: the faults are what is to fail here.
         changes = {
-            "tomcat": {"jvm": "-Xmx128m"},
-            "health": {"path": "/health", "timeout": "60s", "successes": 2},
-            "sessions": {"timeout": "10s"},
-            "warmup": {"requests": 60, "paths": ["/", "/whoami"]},
+            "tomcat": {"jvm": "-Xmx128m -XX:TieredStopAtLevel=1"},
+            "health": {"path": "/health", "timeout": "90s", "successes": 2},
+            "smoke": [{"path": path, "max_time": "40s"} for path in ("/health", "/whoami")],
+            "sessions": {"timeout": "15s"},
+            "warmup": {"requests": 60, "paths": ["/health", "/whoami"], "timeout": "40s"},
         }
         self._change("deployer.yaml", changes)
 

@@ -102,7 +102,7 @@ class _User:
         if what < 0.1:
             self._ask("GET", f"/slow?ms={SLOW_MS}", lambda reply: judgement.judge_slow(reply, SLOW_MS))
         elif what < 0.2:
-            self._ask("GET", "/", judgement.judge_status)
+            self._ask("GET", "/whoami", judgement.judge_status)
         elif what < 0.5:
             session.visit()
             self._ask("POST", "/counter", session.judge_visit, "")
