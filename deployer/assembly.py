@@ -105,13 +105,15 @@ def build(settings: Settings, clock: Clock, *, make_keys: bool) -> Workshop:
 
 
 def who() -> str:
-    """Who runs this command, as user@host."""
+    """Who runs this command, as user@host; from another machine, who sent it, as whom here."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())
     behind_sudo = os.environ.get("SUDO_USER")
-    return f"{behind_sudo or user}@{os.uname().nodename}"
+    here = f"{behind_sudo or user}@{os.uname().nodename}"
+    sender = os.environ.get("DEPLOYER_BY")
+    return f"{sender} as {here}" if sender else here
 
 
 def _proxy(settings: Settings, clock: Clock, patience: float) -> ProxyClient:

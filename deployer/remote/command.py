@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +48,14 @@ def taken_place(params: dict[str, Any]) -> Place | None:
     from deployer.remote.address import parse_address
     from deployer.remote.connection import Place
 
-    return Place(parse_address(host), directory or DEFAULT_DIRECTORY, identity)
+    return Place(parse_address(host), directory or DEFAULT_DIRECTORY, identity, _sender())
+
+
+def _sender() -> str:
+    try:
+        return f"{getpass.getuser()}@{os.uname().nodename}"
+    except (KeyError, OSError):
+        return os.uname().nodename
 
 
 def with_host(function: Callable[..., Any]) -> Callable[..., Any]:

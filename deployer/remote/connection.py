@@ -39,11 +39,15 @@ class ConnectionGone(DeployerError):  # noqa: N818 (named by what the operator r
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The project on a server. directory: relative to the home of the user who logs in. identity: a key's file."""
+    """The project on a server. directory: relative to the home of the user who logs in. identity: a key's file.
+
+    by: who sends the commands, for the journal there.
+    """
 
     address: Address
     directory: str
     identity: str | None = None
+    by: str = ""
 
     @property
     def named(self) -> str:
@@ -172,7 +176,8 @@ def _other_keys(options: asyncssh.SSHClientConnectionOptions) -> bool:
 
 def there(place: Place, verb: str, *arguments: str) -> str:
     """The shell command that runs a verb of deployer.remote.there in the project."""
-    call = shlex.join([PYTHON, "-m", "deployer.remote.there", verb, *arguments])
+    sender = [f"DEPLOYER_BY={place.by}"] if place.by else []
+    call = shlex.join(["env", *sender, PYTHON, "-m", "deployer.remote.there", verb, *arguments])
     script = (
         f"cd {shlex.quote(home_relative(place.directory))} 2>/dev/null || exit {NO_DIRECTORY}; "
         f"[ -x {PYTHON} ] || exit {NO_PYTHON}; exec {call}"

@@ -20,11 +20,13 @@ from deployed_site import Deployed, free_ports
 from fake_proxy import FakeProxy
 from ssh_server import SSHD, Relay, SshServer, remote_python, ssh_server
 
+from deployer.errors import Refused
 from deployer.remote.address import Address
 from deployer.remote.connection import ConnectionGone, Place, connected
 from deployer.remote.following import Follower, new_job_id
 from deployer.remote.jobs import all_jobs
 from deployer.remote.screen import Screen
+from deployer.remote.upload import upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,6 +110,7 @@ def test_what_was_released_from_here_is_known_there_and_seen_here(server: SshSer
     last = json.loads(asked.stdout)["last"]
     assert (last["name"], last["message"], last["state"]) == ("shop-7.war", "two words; 'quoted'", "done")
     assert last == released.status()["last"]
+    assert last["by"].count(" as ") == 1
     assert server.run("show", "nothing", *there(released)).returncode == 3
     planned = server.run("plan", str(server.home / "shop-7.war"), *there(released))
     assert planned.returncode == 0, planned.stderr
@@ -165,6 +168,18 @@ def test_a_lost_connection_is_made_again_and_nothing_is_shown_twice(server: SshS
     lines = out.splitlines()
     assert len(lines) == len(set(lines))
     assert lines == (all_jobs(site.directory)[0].directory / "out").read_text().splitlines()
+
+
+async def test_a_server_without_room_is_sent_nothing(
+    server: SshServer, site: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(server.home))
+    place = Place(Address("127.0.0.1", "root", server.port), str(site.directory), server.identity)
+    async with connected(place) as connection:
+        with pytest.raises(Refused, match="has 5 MiB free at") as refused:
+            await upload(connection, place, site.war(1), lambda _: None, free=5 << 20)
+    assert "make room there" in refused.value.advice
+    assert uploads(site) == []
 
 
 async def test_a_connection_that_stays_lost_is_given_up_and_the_release_goes_on(
