@@ -1,7 +1,8 @@
 """Stands in for `java` running Tomcat: the same command line, files, ports and signals, started in a tenth of a second.
 
 What the WAR's `behaviour` entry says, it does: `fails` (the application does not start), `hangs` (its start never
-ends), `broken` (/health is 500).
+ends), `broken` (/health is 500),
+`errors` (all else is 500), `slow` (seconds that all else takes).
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import json
 import signal
 import sys
 import threading
+import time
 import xml.etree.ElementTree as ET
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
@@ -69,10 +71,14 @@ def control_handler(state: str) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def app_handler(behaviour: dict[str, object]) -> type[BaseHTTPRequestHandler]:
+def app_handler(behaviour: dict[str, Any]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            broken = behaviour.get("broken") and self.path == "/health"
+            health = self.path == "/health"
+            broken = behaviour.get("broken") if health else behaviour.get("errors")
+            if broken and not health:
+                print("java.lang.IllegalStateException: there is no stock", flush=True)
+            time.sleep(0 if health else behaviour.get("slow", 0))
             answer(self, 500 if broken else 200, f"ok {behaviour['version']}")
 
         def log_message(self, format: str, *args: object) -> None:
