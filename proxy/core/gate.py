@@ -302,11 +302,6 @@ class Gate:
             return Effects()
         return self._end_hold()
 
-    @property
-    def holding(self) -> int | None:
-        """The epoch of the switch whose outcome this gate waits for, if any."""
-        return None if self._hold is None else self._hold.epoch
-
     def orders_ended(self) -> Effects:
         """No order will come any more. A hold that nobody can end is over; all go on to what is known as active."""
         return self._end_hold() if self._hold is not None else Effects()

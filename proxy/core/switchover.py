@@ -1,8 +1,9 @@
 """The supervisor's side of a switch: events of workers and of the state file -> orders and other actions, by epoch.
 
     idle -> holding -> persisting -> switching -> draining -> cutting -> idle
-               |            |                          |
-               +-- refused -+                          +-> idle, when all is drained
+             ^ |            | |                        |
+             | +-- refused -+ |                        +-> idle, when all is drained
+             +----------------+ when the disk was so slow that holds may have run out: held once more, then switched
 
 Every method decides at once and returns what is to be done, in that order; the caller does it. `now` is a
 monotonic time in seconds. After each call the caller looks at `deadline` and calls `expired` when it has come.
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 SWITCH_SECONDS: Final = 2.0
 CUT_SECONDS: Final = 5.0
 MAX_CUT_LISTED: Final = 1000
+_HELD_SHARE: Final = 0.75
+"""Of a hold's time, since it was ordered: then there is still time for the switch to reach the workers."""
 
 
 class Phase(Enum):
@@ -88,7 +91,9 @@ class SwitchBusyError(Exception):
 class _Attempt:
     """What one switch wants and has seen. `pending`: workers whose answer the phase waits for.
 
-    `drains`: the slots that get no request any more; `undrained`: which of them each worker has not emptied yet.
+    `hold` seconds are how long requests may wait, `held_until` a time until which they surely do; `durable`: it can no
+    longer be abandoned. `drains`: the slots that get no request any more; `undrained`: which of them each worker has
+    not emptied yet.
     """
 
     number: int
@@ -98,6 +103,9 @@ class _Attempt:
     workers: int
     pending: set[int]
     spreading: orders.Spreading | None = None
+    hold: float = 0.0
+    held_until: float = 0.0
+    durable: bool = False
     drains: tuple[str, ...] = ()
     undrained: dict[int, set[str]] = field(default_factory=dict)
     in_flight: int = 0
@@ -184,28 +192,14 @@ class Switchover:
         self._attempts += 1
         number = self._attempts
         members = set(self._members)
-        attempt = _Attempt(number, self.active, to, drain, len(members), members, spreading)
+        attempt = _Attempt(number, self.active, to, drain, len(members), members, spreading, hold)
         if to == self.active and spreading == self.spreading:
             return number, [Reported(number, self._report(attempt, drained=True, drain_ms=0.0))]
         actions = self._finish(now) if self._current is not None else []
         self._current = attempt
-        self.phase = Phase.HOLDING
-        # A worker has half of the hold to answer, so that what it held can still go on if another one does not.
-        self.deadline = now + hold / 2
-        self._next_busy = {}
         before, after = _in_use(self.active, self.spreading), _in_use(to, spreading)
         attempt.drains = tuple(slot for slot in before if slot not in after)
-        order = orders.Hold(
-            app=self.app,
-            epoch=self.epoch + 1,
-            attempt=number,
-            hold=hold,
-            staying=to if spreading is None else None,
-            to=to,
-            spreading=spreading,
-        )
-        actions += self._to_all(order)
-        return number, actions + self._advance(now)
+        return number, actions + self._hold(now, attempt)
 
     def hold_ack(self, now: float, worker: int, ack: orders.HoldAck) -> list[Action]:
         attempt = self._current
@@ -225,6 +219,32 @@ class Switchover:
         attempt = self._current
         if attempt is None or self.phase is not Phase.PERSISTING or number != attempt.number:
             return []
+        attempt.durable = True
+        if now >= attempt.held_until:
+            # Some worker may already let requests go on to the old slot, and what they keep busy is not known.
+            return self._hold(now, attempt)
+        return self._switch(now, attempt)
+
+    def _hold(self, now: float, attempt: _Attempt) -> list[Action]:
+        self.phase = Phase.HOLDING
+        # A worker has half of the hold to answer, so that what it held can still go on if another one does not.
+        self.deadline = now + attempt.hold / 2
+        attempt.held_until = now + attempt.hold * _HELD_SHARE
+        attempt.pending = set(self._members)
+        attempt.in_flight = attempt.tunnels = 0
+        self._next_busy = {}
+        order = orders.Hold(
+            app=self.app,
+            epoch=self.epoch + 1,
+            attempt=attempt.number,
+            hold=attempt.hold,
+            staying=attempt.to if attempt.spreading is None else None,
+            to=attempt.to,
+            spreading=attempt.spreading,
+        )
+        return self._to_all(order) + self._advance(now)
+
+    def _switch(self, now: float, attempt: _Attempt) -> list[Action]:
         self.epoch += 1
         self.active = attempt.to
         self.spreading = attempt.spreading
@@ -302,6 +322,8 @@ class Switchover:
         late = sorted(attempt.pending)
         if self.phase is Phase.HOLDING:
             reason = f"{_workers(late)} did not acknowledge the hold in time"
+            if attempt.durable:
+                return [Replace(worker, reason) for worker in late]
             return self._abandon(attempt, reason) + [Replace(worker, reason) for worker in late]
         if self.phase is Phase.SWITCHING:
             # Without a further deadline: until such a worker is dead, it may send requests to the old slot.
@@ -339,9 +361,11 @@ class Switchover:
         if attempt is None or attempt.pending:
             return []
         if self.phase is Phase.HOLDING:
+            attempt.barrier_sessions = len(_counts(self._next_busy))
+            if attempt.durable:
+                return self._switch(now, attempt)
             self.phase = Phase.PERSISTING
             self.deadline = None
-            attempt.barrier_sessions = len(_counts(self._next_busy))
             return [Persist(attempt.number, attempt.to, self.epoch + 1)]
         if self.phase is Phase.SWITCHING:
             attempt.drain_from = now

@@ -211,11 +211,11 @@ class App:
     def orders_ended(self, decided: int | None) -> None:
         """The supervisor is gone. `decided`: the epoch of the app's last switch that it has made durable, if known.
 
-        When that is the switch that requests are held for, it is carried out, as all workers that are left do; but who
-        of them still has which session can't be told any more.
+        When that is the switch that requests were held for last, it is carried out, as all workers that are left do;
+        but who of them still has which session can't be told any more.
         """
         order = self._held_for
-        if order is None or order.to is None or not self.gate.holding == order.epoch == decided:
+        if order is None or order.to is None or order.epoch <= self.gate.epoch or order.epoch != decided:
             self._apply(self.gate.orders_ended())
             return
         barrier = order.spreading is None or order.spreading.sticky

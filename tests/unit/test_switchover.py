@@ -65,7 +65,7 @@ def at_drain(*workers: int) -> Switchover:
 
 def test_a_switch_of_two_workers() -> None:
     switch = machine(1, 2)
-    hold = orders.Hold(app="shop", epoch=5, attempt=1, hold=5.0, staying="temp")
+    hold = orders.Hold(app="shop", epoch=5, attempt=1, hold=5.0, staying="temp", to="temp")
     assert begin(switch) == [Send(1, hold), Send(2, hold)]
     assert switch.hold_ack(0.1, 1, ack(1, "a", "b", in_flight=3, tunnels=1)) == []
     assert not switch.decided
@@ -208,7 +208,9 @@ def test_switching_back_ends_the_drain() -> None:
     first, *rest = begin(switch, now=2.0, to="production")
     assert isinstance(first, Reported)
     assert (first.attempt, first.report.drained, first.report.to) == (1, False, "temp")
-    assert rest == [Send(1, orders.Hold(app="shop", epoch=6, attempt=2, hold=5.0, staying="production"))]
+    assert rest == [
+        Send(1, orders.Hold(app="shop", epoch=6, attempt=2, hold=5.0, staying="production", to="production"))
+    ]
     assert switch.drained(2.0, 1, DRAINED) == []
 
 
@@ -237,3 +239,39 @@ def test_old_answers_are_ignored() -> None:
     switch.persisted(0.0, 2)
     assert switch.switch_ack(0.0, 1, switched(epoch=5)) == []
     assert switch.phase is Phase.SWITCHING
+
+
+def test_a_disk_slower_than_the_hold_has_requests_held_once_more() -> None:
+    switch = at_persist(1, 2)
+    hold = orders.Hold(app="shop", epoch=5, attempt=1, hold=5.0, staying="temp", to="temp")
+    assert switch.persisted(4.0, 1) == [Send(1, hold), Send(2, hold)]
+    assert (switch.active, switch.epoch, switch.phase, switch.deadline) == ("production", 4, Phase.HOLDING, 6.5)
+    assert not switch.decided
+    assert switch.hold_ack(4.1, 1, ack(1, "a", in_flight=2)) == []
+    switch.sessions_ended(1, orders.SessionsEnded(app="shop", epoch=5, sessions=("a",)))
+    order = orders.Switch(app="shop", epoch=5, to="temp", busy={"b": 1})
+    assert switch.hold_ack(4.2, 2, ack(1, "b", in_flight=1)) == [Send(1, order), Send(2, order)]
+    assert (switch.active, switch.epoch) == ("temp", 5)
+    switch.switch_ack(4.3, 1, switched())
+    switch.switch_ack(4.3, 2, switched())
+    switch.drained(4.4, 1, DRAINED)
+    [reported] = switch.drained(4.4, 2, DRAINED)
+    assert isinstance(reported, Reported)
+    assert (reported.report.in_flight, reported.report.barrier_sessions) == (3, 1), "as of the second hold"
+
+
+def test_what_is_durable_is_not_abandoned_for_a_worker_that_does_not_answer() -> None:
+    switch = at_persist(1, 2)
+    switch.persisted(4.0, 1)
+    switch.hold_ack(4.1, 1, ack())
+    assert switch.expired(6.5) == [Replace(2, "worker 2 did not acknowledge the hold in time")]
+    assert switch.deadline is None
+    assert switch.lost(6.6, 2) == [Send(1, orders.Switch(app="shop", epoch=5, to="temp"))]
+
+
+def test_a_second_hold_without_workers_is_over_at_once() -> None:
+    switch = at_persist(1)
+    switch.lost(3.0, 1)
+    [reported] = switch.persisted(9.0, 1)
+    assert isinstance(reported, Reported)
+    assert (switch.active, switch.epoch) == ("temp", 5)
