@@ -2,7 +2,9 @@
 
 The links keep their order; nothing else is certain. After each step: a ticket is released once; no session has
 exchanges on two slots, nor within the time that its replication takes, while its barrier holds; after a switch no
-request goes to the old slot; the waiting are bounded and each is woken, refused or has left; "drained" is true.
+request goes to the old slot; the waiting are bounded and each is woken, refused or has left; "drained" is true; during
+a pause and under maintenance nothing goes on. The supervisor may die: then its workers go by the state file, and
+so does its successor, whose workers serve beside them.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from proxy.core import orders
-from proxy.core.gate import LINGER, Effects, Gate, GateFullError, Ticket
+from proxy.core.gate import LINGER, Effects, Gate, GateFullError, Maintenance, MaintenanceError, Ticket
 from proxy.core.switchover import Action, Persist, Phase, Refused, Replace, Reported, Send, Switchover
 from proxy.http1.head import RequestHead, parse_request
 
@@ -49,7 +51,7 @@ class Exchange:
 
     worker: Worker
     session: str | None
-    state: str = "new"  # waiting, running, ended, refused, left, full
+    state: str = "new"  # waiting, running, ended, refused, left, full, maintained
     ticket: Ticket | None = None
     excused: bool = False
 
@@ -64,6 +66,10 @@ class Exchange:
         except GateFullError:
             assert self.state == "new", "it has its place in the queue"
             self.state = "full"
+            return
+        except MaintenanceError:
+            assert self.worker.maintained
+            self.state = "maintained"
             return
         self.state = "waiting" if self.ticket is None else "running"
         if self.ticket is not None:
@@ -105,7 +111,11 @@ class Worker:
         self.hold: orders.Hold | None = None
         self.hold_until = 0.0
         self.lost_hold = False
+        self.last_hold: orders.Hold | None = None
         self.active = start.active
+        self.paused_until = -1.0
+        self.maintained = False
+        self.heard_the_end = False
         self.exchanges: list[Exchange] = []
         self.inbox: deque[orders.Order] = deque()
         self.outbox: deque[orders.Event] = deque()
@@ -144,6 +154,7 @@ class Worker:
                 result = self.gate.hold(epoch, attempt, seconds, now, staying)
                 assert result is not None
                 self.hold, self.hold_until, self.lost_hold = order, now + seconds, False
+                self.last_hold = order
                 self.outbox.append(
                     orders.HoldAck(
                         app="shop",
@@ -172,6 +183,28 @@ class Worker:
             case orders.Cut(epoch=epoch, slot=slot):
                 self.cut(epoch, slot)
 
+    def admit(self, pause: float | None, maintained: bool) -> None:
+        now = self.machine.now
+        self.paused_until = -1.0 if pause is None else now + pause
+        self.maintained = maintained
+        self.apply(self.gate.admit(pause, Maintenance(b"soon", 1) if maintained else None, now))
+
+    def hear_the_end(self, decided: int) -> None:
+        """The link has ended, and all that had come on it is done: proxy.net.app.App.orders_ended."""
+        assert not self.inbox
+        order, now = self.last_hold, self.machine.now
+        self.heard_the_end = True
+        if order is None or order.epoch <= self.gate.epoch or order.epoch != decided:
+            self.hold = None
+            self.apply(self.gate.orders_ended())
+            return
+        assert order.to is not None
+        switched = self.gate.switch(order.epoch, order.to, None, now)
+        assert switched is not None
+        self.hold, self.lost_hold, self.active = None, False, order.to
+        self.barrier_until = now + BARRIER
+        self.apply(switched.effects)
+
     def cut(self, epoch: int, slot: str) -> None:
         if epoch == self.gate.epoch:
             self.outbox.append(orders.CutReport(app="shop", epoch=epoch, slot=slot, exchanges=()))
@@ -190,6 +223,9 @@ class GateMachine(RuleBasedStateMachine):
         self.writing: Persist | None = None
         self.excused = False
         self.last_end: dict[str, tuple[str, float, Worker]] = {}
+        self.durable = ("production", 0)
+        self.orphans: list[Worker] = []
+        self.alive = True
 
     # --- what the gates' exchanges tell --------------------------------------------------------------------------
 
@@ -197,7 +233,9 @@ class GateMachine(RuleBasedStateMachine):
         worker = exchange.worker
         assert ticket.slot.name == worker.active, "a claim goes to the slot that the last switch has ordered"
         assert worker.hold is None, "no claim during a hold"
-        if not self.switch.switching:
+        assert not worker.maintained
+        assert worker.paused_until <= self.now, "no claim during a pause"
+        if not self.switch.switching and all(orphan.heard_the_end for orphan in self.orphans):
             assert ticket.slot.name == self.switch.active, "after the report no request goes to the old slot"
         exchange.excused = worker.lost_hold
         if exchange.session in self.last_end and not exchange.excused:
@@ -221,7 +259,10 @@ class GateMachine(RuleBasedStateMachine):
             exchange.excused = True
 
     def running(self) -> list[Exchange]:
-        return [exchange for worker in self.workers.values() for exchange in worker.those("running")]
+        return [exchange for worker in self.everybody() for exchange in worker.those("running")]
+
+    def everybody(self) -> list[Worker]:
+        return [*self.workers.values(), *self.orphans]
 
     # --- the supervisor ------------------------------------------------------------------------------------------
 
@@ -270,7 +311,7 @@ class GateMachine(RuleBasedStateMachine):
         for _ in range(count):
             self.join()
 
-    @precondition(lambda self: len(self.workers) < 3 and self.switch.decided)
+    @precondition(lambda self: self.alive and len(self.workers) < 3 and self.switch.decided)
     @rule()
     def join(self) -> None:
         self.numbers += 1
@@ -297,9 +338,72 @@ class GateMachine(RuleBasedStateMachine):
             if running:
                 running[index % len(running)].end()
 
+    @precondition(lambda self: self.workers)
+    @rule(index=st.integers(0, 2), pause=st.sampled_from([None, 0.5, 3.0]), maintained=st.booleans())
+    def admit(self, index: int, pause: float | None, maintained: bool) -> None:
+        self.pick(index).admit(pause, maintained)
+
+    @precondition(lambda self: self.alive and not self.orphans)
+    @rule(renamed=st.booleans())
+    def supervisor_dies(self, renamed: bool) -> None:
+        """`renamed`: a write that was under way has reached the file."""
+        if self.writing is not None and renamed:
+            self.durable = (self.writing.active, self.writing.epoch)
+        self.writing = None
+        self.alive = False
+        self.orphans = list(self.workers.values())
+        self.workers = {}
+        active, epoch = self.durable
+        self.switch = Switchover("shop", active, epoch)
+
+    @precondition(lambda self: self.orphans)
+    @rule(index=st.integers(0, 2), session=st.sampled_from(SESSIONS))
+    def orphan_goes_on(self, index: int, session: str | None) -> None:
+        """It does what it was told last, or serves."""
+        orphan = self.orphans[index % len(self.orphans)]
+        if orphan.inbox:
+            orphan.obey()
+        elif not orphan.heard_the_end:
+            orphan.hear_the_end(self.durable[1])
+        else:
+            exchange = Exchange(orphan, session)
+            orphan.exchanges.append(exchange)
+            exchange.claim()
+
+    @precondition(lambda self: not self.alive)
+    @rule(count=st.integers(1, 2))
+    def successor_starts(self, count: int) -> None:
+        """It waits for the barrier's time (proxy.control.orphans.barrier_left); its workers serve beside the others."""
+        self.orphans_hear()
+        assert {orphan.active for orphan in self.orphans} <= {self.switch.active}, "all go by the file"
+        self.now += BARRIER
+        self.look()
+        self.excuse_all()
+        self.alive = True
+        for _ in range(count):
+            self.join()
+
+    @precondition(lambda self: self.alive and self.orphans)
+    @rule()
+    def orphan_leaves(self) -> None:
+        orphan = self.orphans.pop()
+        for exchange in orphan.those("running"):
+            exchange.end()
+        for exchange in orphan.those("waiting"):
+            exchange.state = "left"
+            orphan.gate.leave(exchange)
+        self.last_end = {session: end for session, end in self.last_end.items() if end[2] is not orphan}
+
+    def orphans_hear(self) -> None:
+        for orphan in self.orphans:
+            while orphan.inbox:
+                orphan.obey()
+            if not orphan.heard_the_end:
+                orphan.hear_the_end(self.durable[1])
+
     @rule(which=st.integers(0, 20))
     def leave(self, which: int) -> None:
-        waiting = [exchange for worker in self.workers.values() for exchange in worker.those("waiting")]
+        waiting = [exchange for worker in self.everybody() for exchange in worker.those("waiting")]
         if waiting:
             exchange = waiting[which % len(waiting)]
             exchange.state = "left"
@@ -317,7 +421,7 @@ class GateMachine(RuleBasedStateMachine):
             else:
                 ticket.streaming_since = min(ticket.streaming_since, self.now)
 
-    @precondition(lambda self: not self.switch.switching)
+    @precondition(lambda self: self.alive and not self.orphans and not self.switch.switching)
     @rule(other=st.sampled_from([True, True, True, False]), drain=st.sampled_from([0.0, 10.0]), count=st.integers(0, 8))
     def begin(self, other: bool, drain: float, count: int) -> None:
         to = next(slot for slot in SLOTS if (slot != self.switch.active) is other)
@@ -331,6 +435,7 @@ class GateMachine(RuleBasedStateMachine):
         writing, self.writing = self.writing, None
         assert writing is not None
         if works:
+            self.durable = (writing.active, writing.epoch)
             self.do(self.switch.persisted(self.now, writing.attempt))
         else:
             self.do(self.switch.persist_failed(writing.attempt, "no room"))
@@ -362,7 +467,7 @@ class GateMachine(RuleBasedStateMachine):
 
     @rule()
     def look(self) -> None:
-        for worker in list(self.workers.values()):
+        for worker in self.everybody():
             worker.look()
 
     @precondition(lambda self: self.switch.deadline is not None)
@@ -400,7 +505,7 @@ class GateMachine(RuleBasedStateMachine):
 
     @invariant()
     def each_ticket_is_outstanding_until_its_end(self) -> None:
-        for worker in self.workers.values():
+        for worker in self.everybody():
             tickets = {exchange.ticket for exchange in worker.those("running")}
             assert tickets == {ticket for slot in worker.gate.slots.values() for ticket in slot.outstanding}
             for slot in worker.gate.slots.values():
@@ -408,7 +513,7 @@ class GateMachine(RuleBasedStateMachine):
 
     @invariant()
     def waiting_requests_are_bounded_and_not_lost(self) -> None:
-        for worker in self.workers.values():
+        for worker in self.everybody():
             assert worker.gate.held == len(worker.those("waiting")) <= MAX_HELD
 
     @invariant()
@@ -423,8 +528,14 @@ class GateMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Everything comes to rest: no request waits for longer than its reason lasts."""
+        if not self.alive:
+            self.successor_starts(1)
+        while self.orphans:
+            self.orphan_leaves()
         if not self.workers:
             return
+        for worker in self.workers.values():
+            worker.admit(None, False)
         for _ in range(10):
             self.settle(lambda worker: bool(worker.inbox or worker.outbox))
             self.now += LINGER / 2
@@ -438,7 +549,7 @@ class GateMachine(RuleBasedStateMachine):
         for worker in self.workers.values():
             assert (worker.active, worker.gate.epoch) == (self.switch.active, self.switch.epoch)
             for exchange in worker.exchanges:
-                assert exchange.state in ("ended", "refused", "left", "full")
+                assert exchange.state in ("ended", "refused", "left", "full", "maintained")
 
     def settle(self, has_messages: Callable[[Worker], bool]) -> None:
         while True:
