@@ -21,15 +21,22 @@ FIRST_SHARE: Final = 0.1
 
 
 class Backend:
-    """One `host:port` as this worker sees it. `healthy` None: not probed yet, which counts as usable."""
+    """One `host:port` as this worker sees it.
 
-    __slots__ = ("_credit", "_ejections", "_failures", "_recovered", "address", "ejected_until", "healthy", "in_flight")
+    `healthy` None: not probed yet, which counts as usable. `troubled`: it has failed since it last answered.
+    """
+
+    __slots__ = (
+        "_credit", "_ejections", "_failures", "_recovered",
+        "address", "ejected_until", "healthy", "in_flight", "troubled",
+    )  # fmt: skip
 
     def __init__(self, address: str, healthy: bool | None = None) -> None:
         self.address = address
         self.healthy = healthy
         self.in_flight = 0
         self.ejected_until = 0.0
+        self.troubled = False
         self._failures = 0
         self._ejections = 0
         self._recovered = -math.inf
@@ -41,6 +48,7 @@ class Backend:
 
     def failed(self, now: float) -> None:
         """A connection could not be made, or ended without a response. Several in a row eject, each time for longer."""
+        self.troubled = True
         self._failures += 1
         if self._failures >= FAILURES_TO_EJECT:
             self.ejected_until = now + min(FIRST_EJECTION * 2**self._ejections, LONGEST_EJECTION)
@@ -65,13 +73,9 @@ class Backend:
         self._credit -= 1.0
         return True
 
-    @property
-    def troubled(self) -> bool:
-        """Whether it has failed since it last answered."""
-        return bool(self._failures or self._ejections)
-
     def answered(self) -> None:
         """A response came."""
+        self.troubled = False
         self._failures = self._ejections = 0
 
     def usable(self, now: float) -> bool:

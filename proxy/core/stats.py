@@ -17,15 +17,18 @@ _BOUNDS_S: Final = tuple(bound / 1000 for bound in BUCKETS_MS)
 class SlotStats:
     """What one slot has answered in this worker. `status[n]` counts the responses of n00 to n99."""
 
-    __slots__ = ("bytes_in", "bytes_out", "hist", "requests", "status", "sum_us")
+    __slots__ = ("bytes_in", "bytes_out", "hist", "status", "sum_us")
 
     def __init__(self) -> None:
-        self.requests = 0
         self.status = [0] * 6
         self.bytes_in = 0
         self.bytes_out = 0
         self.hist = [0] * (len(BUCKETS_MS) + 1)
         self.sum_us = 0
+
+    @property
+    def requests(self) -> int:
+        return sum(self.status)
 
     def __repr__(self) -> str:
         return f"<SlotStats requests={self.requests} status={self.status}>"
@@ -35,7 +38,6 @@ class SlotStats:
 
         How long a tunnel was open says nothing of how quickly the slot answers: 101 is not in the histogram.
         """
-        self.requests += 1
         self.status[status // 100] += 1
         self.bytes_in += bytes_in
         self.bytes_out += bytes_out

@@ -59,6 +59,7 @@ _NOT_REMOVABLE: Final = frozenset(
     )
 )  # fmt: skip
 _CONNECTION_OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b""))
+_NOT_SERVED: Final = {b"CONNECT": 501, b"TRACE": 405}
 _TOKEN: Final = re.compile(TOKEN)
 _SOME_REQUEST_LINE: Final = re.compile(TOKEN + rb" [\x21-\x7e]++ (HTTP/[0-9]\.[0-9])\r?\n")
 
@@ -137,10 +138,15 @@ class ResponseHead:
 
     `status_line` is ready to send, whatever minor version the backend speaks. `lines` are both. It is shared between
     responses that begin with the same bytes, so nothing changes it.
+
+    `bodiless`: without a body, whatever the method (RFC 9112 section 6.3). `complete`: a client in HTTP/1.1 that may
+    send another request can have it as it is.
     """
 
     __slots__ = (
+        "bodiless",
         "chunked",
+        "complete",
         "end",
         "has_date",
         "keep_alive",
@@ -166,13 +172,15 @@ class ResponseHead:
         self.upgrade = upgrade
         self.has_date = has_date
         self.end = end
+        self.bodiless = length == 0 or status == 204 or status == 304
+        self.complete = has_date and (length >= 0 or self.bodiless)
 
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status} length={self.length} chunked={self.chunked}>"
 
 
 def parse_request(
-    data: bytes, *, last: RequestFields | None = None, max_bytes: int = 32768, max_fields: int = 100
+    data: bytes, last: RequestFields | None = None, max_bytes: int = 32768, max_fields: int = 100
 ) -> RequestHead | None:
     """Reads one request head at the start of `data`, which may hold more; None while it is incomplete.
 
@@ -205,10 +213,8 @@ def parse_request(
     authority = fields.host
     if target is None:
         target, authority = _other_target(method, other, authority)
-    if method == b"CONNECT":
-        raise HeadError(501, "CONNECT is not served here")
-    if method == b"TRACE":
-        raise HeadError(405, "TRACE is not served here")
+    if method in _NOT_SERVED:
+        raise HeadError(_NOT_SERVED[method], f"{method.decode()} is not served here")
     return RequestHead(method, target, minor, fields, end, authority)
 
 
@@ -222,8 +228,8 @@ def _other_target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, byt
         if path.startswith(b"/"):
             return path, absolute[1]
         return (b"*" if method == b"OPTIONS" and not path else b"/" + path), absolute[1]
-    if method == b"CONNECT":
-        raise HeadError(501, "CONNECT is not served here")
+    if method in _NOT_SERVED:
+        raise HeadError(_NOT_SERVED[method], f"{method.decode()} is not served here")
     raise HeadError(400, "the request target is not valid")
 
 
@@ -387,7 +393,7 @@ def _without(block: bytes, drop: list[tuple[int, int]], named: list[bytes]) -> b
 
 
 def parse_response(
-    data: bytes, *, known: dict[bytes, ResponseHead] | None = None, max_bytes: int = 65536, max_fields: int = 100
+    data: bytes, known: dict[bytes, ResponseHead] | None = None, max_bytes: int = 65536, max_fields: int = 100
 ) -> ResponseHead | None:
     """Reads one response head at the start of `data`; None while it is incomplete; raises ResponseError.
 

@@ -111,8 +111,6 @@ def response_head(
     `connection` is a whole field line, or empty; `date` an IMF-fixdate. `chunked`: whether the body goes out in chunked
     coding, which the client must then be able to read.
     """
-    if head.has_date and not chunked and not connection:
-        return b"%bX-Request-Id: %b\r\n\r\n%b" % (head.lines, request_id, body)
     return b"%b%b%b%bX-Request-Id: %b\r\n\r\n%b" % (
         head.lines,
         b"" if head.has_date else b"Date: %b\r\n" % date,

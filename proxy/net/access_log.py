@@ -47,9 +47,9 @@ class AccessLog:
         self._stamp = b""
         self._tails: dict[tuple[bytes, bytes], bytes] = {}
         self.dropped = 0
-        self._format = {"json": self._json, "combined": self._combined, "off": None}[format]
+        self._line = {"json": self._json, "combined": self._combined, "off": None}[format]
         self._combined_format = format == "combined"
-        self._writer = _Writer(_open(path)) if self._format is not None else None
+        self._writer = _Writer(_open(path)) if self._line is not None else None
         self.flush()
 
     def __repr__(self) -> str:
@@ -57,20 +57,22 @@ class AccessLog:
 
     def exchange(self, exchange: Exchange, slot: str, seconds: float) -> None:
         """One exchange has ended."""
-        if self._format is not None:
+        line = self._line
+        if line is not None:
             backend = exchange.backend
-            line = self._format(
-                exchange.client.address,
-                exchange.head,
-                exchange.status or 499,
-                exchange.bytes_out,
-                exchange.request_id,
-                seconds,
-                slot.encode(),
-                backend.address.encode() if backend is not None else b"-",
-                exchange.cut_off,
+            self._lines.append(
+                line(
+                    exchange.client.address,
+                    exchange.head,
+                    exchange.status or 499,
+                    exchange.bytes_out,
+                    exchange.request_id,
+                    seconds,
+                    slot.encode(),
+                    backend.address.encode() if backend is not None else b"-",
+                    exchange.cut_off,
+                )
             )
-            self._lines.append(line)
 
     def own(
         self,
@@ -83,8 +85,8 @@ class AccessLog:
         cut_off: bool,
     ) -> None:
         """One request was answered without a backend. `head` None: it could not be read."""
-        if self._format is not None:
-            self._lines.append(self._format(client, head, status, size, request_id, seconds, b"-", b"-", cut_off))
+        if self._line is not None:
+            self._lines.append(self._line(client, head, status, size, request_id, seconds, b"-", b"-", cut_off))
 
     def flush(self) -> None:
         """Hands the lines to the writer, and looks at the time; called by the worker's clock."""
@@ -115,7 +117,8 @@ class AccessLog:
             method, target = head.method, head.target
             if b"\\" in target:
                 target = target.replace(b"\\", b"\\\\")
-            tail = self._tail(head.fields.referer, head.fields.user_agent)
+            fields = head.fields
+            tail = self._tails.get((fields.referer, fields.user_agent)) or self._tail(fields.referer, fields.user_agent)
         if cut_off:
             tail = b'"cut":true,' + tail
         return (
@@ -129,23 +132,22 @@ class AccessLog:
     ) -> bytes:  # fmt: skip
         if head is None:
             return b'%b - - [%b] "-" %d %d "-" "-"\n' % (client, self._stamp, status, size)
-        tail = self._tail(head.fields.referer, head.fields.user_agent)
+        fields = head.fields
+        tail = self._tails.get((fields.referer, fields.user_agent)) or self._tail(fields.referer, fields.user_agent)
         line = (client, self._stamp, head.method, head.target, head.minor, status, size, tail)
         return b'%b - - [%b] "%b %b HTTP/1.%d" %d %d %b' % line
 
     def _tail(self, referer: bytes, agent: bytes) -> bytes:
         """The end of a line, from two fields that clients repeat and that may hold anything."""
-        tail = self._tails.get((referer, agent))
-        if tail is None:
-            if self._combined_format:
-                tail = b'"%b" "%b"\n' % (_quoted(referer) or b"-", _quoted(agent) or b"-")
-            else:
-                texts = (_quoted(referer).replace(b"\\", b"\\\\"), _quoted(agent).replace(b"\\", b"\\\\"))
-                tail = b'"referer":"%b","agent":"%b"}\n' % texts
-            if len(tail) <= MAX_TAIL:
-                if len(self._tails) >= MAX_TAILS:
-                    self._tails.clear()
-                self._tails[referer, agent] = tail
+        if self._combined_format:
+            tail = b'"%b" "%b"\n' % (_quoted(referer) or b"-", _quoted(agent) or b"-")
+        else:
+            texts = (_quoted(referer).replace(b"\\", b"\\\\"), _quoted(agent).replace(b"\\", b"\\\\"))
+            tail = b'"referer":"%b","agent":"%b"}\n' % texts
+        if len(tail) <= MAX_TAIL:
+            if len(self._tails) >= MAX_TAILS:
+                self._tails.clear()
+            self._tails[referer, agent] = tail
         return tail
 
 

@@ -23,6 +23,7 @@ from proxy.net.app import CLIENT_GONE
 from proxy.net.exchange import Exchange
 from proxy.net.file_sender import FileSender, direct_socket
 from proxy.net.pages import OwnAnswer, error_page, options_answer
+from proxy.net.server import LAST_REQUEST_SECONDS
 
 if TYPE_CHECKING:
     from proxy.core.files import FileAnswer
@@ -35,7 +36,6 @@ PIPELINE_TURN: Final = 32
 """Pipelined requests answered before other connections have their turn."""
 MAX_LINGER_BYTES: Final = 1024 * 1024
 LINGER_SECONDS: Final = 2.0
-LAST_REQUEST_SECONDS: Final = 2.0
 MAX_REMEMBERED: Final = 4096
 """Bytes of fields that an idle connection keeps to compare its next request's with. It holds them four times over."""
 TUNNEL_IDLE: Final = 3600.0
@@ -134,7 +134,7 @@ class Downstream(asyncio.Protocol):
         self.transport.set_write_buffer_limits(WRITE_BUFFER)
         self._peer = self._server.peer(transport)
         self.address = self._peer.address
-        self.deadline = self._server.time + self._server.timeouts.idle
+        self.deadline = self._server.idle_until
         self._server.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -236,9 +236,7 @@ class Downstream(asyncio.Protocol):
                 return b""
             data = whole
         try:
-            head = parse_request(
-                data, last=self._fields, max_bytes=server.limits.header_bytes, max_fields=server.limits.headers
-            )
+            head = parse_request(data, self._fields, server.max_head, server.max_fields)
         except HeadError as error:
             self._refuse(error)
             return b""
@@ -259,7 +257,7 @@ class Downstream(asyncio.Protocol):
         if fields.chunked or fields.length > 0:
             return self._begin_body(head, data)
         self._state = _NEXT
-        self.deadline = server.time + server.timeouts.response
+        self.deadline = server.response_until
         self._answer(head, b"", True)
         return data[head.end :]
 
@@ -313,8 +311,10 @@ class Downstream(asyncio.Protocol):
         if route.file is not None:
             self._send_file(answer_file(app.file_indexes(fields.cookies), route.file, head))
             return
-        self._exchange = exchange = Exchange(self, app, head, forwarded, self._request_id, self._started)
-        exchange.start(body, complete)
+        self._exchange = exchange = Exchange(
+            self, app, head, forwarded, self._request_id, self._started, body, complete
+        )
+        exchange.claim()
 
     def _body_received(self, data: bytes) -> None:
         """The rest of a request whose exchange has begun."""
@@ -366,7 +366,11 @@ class Downstream(asyncio.Protocol):
 
     def send_response(self, head: ResponseHead, has_body: bool, body: bytes) -> None:
         server = self._server
+        self.deadline = server.response_until
         minor = self._head.minor if self._head is not None else 1
+        if head.complete and minor and self._keep_alive and self._state == _NEXT:
+            self.transport.write(b"%bX-Request-Id: %b\r\n\r\n%b" % (head.lines, self._request_id, body))
+            return
         chunked = False
         if self._state != _NEXT:
             self._keep_alive = False
@@ -379,7 +383,6 @@ class Downstream(asyncio.Protocol):
                 if not head.chunked:
                     self._encode = True
                     body = _chunk(body) if body else body
-        self.deadline = server.time + server.timeouts.response
         self.transport.write(
             response_head(
                 head,
@@ -439,11 +442,13 @@ class Downstream(asyncio.Protocol):
                 self.transport.resume_reading()
 
     def expect_backend(self) -> None:
-        self.deadline = self._server.time + self._server.timeouts.response
+        self.deadline = self._server.response_until
 
     def exchange_ended(self, whole: bool) -> None:
-        if self._encode and whole:
-            self.transport.write(b"0\r\n\r\n")
+        if self._encode:
+            self._encode = False
+            if whole:
+                self.transport.write(b"0\r\n\r\n")
         self._exchange = None
         if self._paused:
             self.resume_receiving()
@@ -532,27 +537,23 @@ class Downstream(asyncio.Protocol):
 
     def _request_done(self) -> None:
         """The answer is written: on to the next request, or towards the end of the connection."""
-        if self._state == _CLOSED:
-            return
-        if self._state == _TUNNEL or (self._state == _NEXT and not self._keep_alive and not self._pipelined):
-            self._close()
-        elif not self._keep_alive or self._state != _NEXT:
-            self._linger()
-        else:
+        state = self._state
+        if state == _NEXT and self._keep_alive:
             self._state = _HEAD
-            self._chunks = None
+            self.deadline = self._server.idle_until
             if len(self._forwarded) > MAX_REMEMBERED:
                 self._head = self._fields = None
                 self._forwarded = b""
-            self._encode = self._until_close = False
-            server = self._server
-            self.deadline = server.time + (LAST_REQUEST_SECONDS if server.stopping else server.timeouts.idle)
             if self._running:
                 return  # `_requests` goes on with what has come
             if self._pipelined:
                 self._requests(b"")
             elif self._client_eof:
                 self._close()
+        elif state == _TUNNEL or (state == _NEXT and not self._pipelined):
+            self._close()
+        elif state != _CLOSED:
+            self._linger()
 
     def _linger(self) -> None:
         """Closes when the client has stopped sending.

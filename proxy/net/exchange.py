@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from proxy.core.backends import Backend
     from proxy.core.gate import Ticket
     from proxy.core.spread import Spread
-    from proxy.http1.head import RequestFields, RequestHead, ResponseHead
+    from proxy.http1.head import RequestHead, ResponseHead
     from proxy.net.app import App
     from proxy.net.upstream import Pool, Upstream
 
@@ -84,61 +84,58 @@ class Client(Protocol):
 class Exchange:
     """Joins a client to a backend. It ends exactly once, and then its ticket is released.
 
+    `body` is what has come of the request's, `complete` whether that is all. `backend` has, or had last, the request.
     `status` is 0 until a response has begun; `cut_off`: the response has ended before it was whole.
     """
 
     __slots__ = (
-        "_backend", "_connecting", "_forwarded", "_replay", "_response_fields", "_tried", "_tunnel", "_unsent",
-        "app", "bytes_in", "bytes_out", "client", "cut_off",
-        "ended", "fields", "head", "method", "request_id", "request_sent",
-        "started", "status", "ticket", "upstream",
+        "_connecting", "_forwarded", "_replay", "_response_fields", "_tried", "_tunnel", "_unsent",
+        "app", "backend", "bytes_in", "bytes_out", "client", "cut_off", "ended", "head", "method", "request_id",
+        "request_sent", "started", "status", "ticket", "upstream",
     )  # fmt: skip
 
     def __init__(
-        self, client: Client, app: App, head: RequestHead, forwarded: bytes, request_id: bytes, started: float
-    ) -> None:
+        self, client: Client, app: App, head: RequestHead, forwarded: bytes, request_id: bytes, started: float,
+        body: bytes, complete: bool,
+    ) -> None:  # fmt: skip
         self.client = client
         self.app = app
         self.head = head
-        self.fields: RequestFields = head.fields
         self.method = head.method
         self.request_id = request_id
         self.started = started
         self.status = 0
-        self.bytes_in = 0
+        self.bytes_in = len(body)
         self.bytes_out = 0
         self.ticket: Ticket | None = None
         self.upstream: Upstream | None = None
-        self.request_sent = False
+        self.backend: Backend | None = None
+        self.request_sent = complete
         self.ended = False
         self.cut_off = False
         self._forwarded = forwarded
-        self._backend: Backend | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._tried: tuple[Backend, ...] = ()
-        self._unsent = b""
+        self._unsent = body
         self._response_fields = b""
         self._tunnel: Tunnel | None = None
-        self._replay: bytes | None = None  # the body for one more attempt, where one is allowed
+        self._replay = body if complete else None  # the body for one more attempt, where one is allowed
 
     def __repr__(self) -> str:
         return f"<Exchange {self.head!r} status={self.status} {self.ticket!r} {self.upstream!r}>"
 
-    @property
-    def backend(self) -> Backend | None:
-        """The backend that has, or had last, the request."""
-        return self._backend
-
     # --- the client's side ---------------------------------------------------------------------------------------
 
-    def start(self, body: bytes, complete: bool) -> None:
-        """Claims a slot and sends the request; `body` is what has come of it, `complete` whether that is all."""
-        self.bytes_in = len(body)
-        self._unsent = body
-        self.request_sent = complete
-        if complete and self.method in _IDEMPOTENT and len(body) <= MAX_REPLAY:
-            self._replay = body
-        self._claim()
+    def claim(self) -> None:
+        """Claims a slot, and sends the request there; or waits to be woken."""
+        try:
+            ticket = self.app.gate.claim(self, self.started)
+        except NotAdmittedError as error:
+            self._fail(error)
+            return
+        if ticket is not None:
+            self.ticket = ticket
+            self._choose_backend(None)
 
     def send(self, data: bytes, complete: bool) -> None:
         """More of the request's body."""
@@ -182,8 +179,8 @@ class Exchange:
 
     def timed_out(self) -> None:
         """The backend did not go on in time."""
-        if self._backend is not None and not self.status:
-            self._backend.failed(self.app.now())
+        if self.backend is not None and not self.status:
+            self.backend.failed(self.app.now())
         self._fail(BackendTimeoutError("the application did not answer in time"))
 
     def pause_response(self) -> None:
@@ -204,7 +201,7 @@ class Exchange:
     def wake(self) -> None:
         if self.ended or self.ticket is not None:
             return
-        self._claim()
+        self.claim()
         if self.request_sent and not self.ended:
             self.client.expect_backend()
 
@@ -232,16 +229,6 @@ class Exchange:
         if tunnel.closed:
             self._end_tunnel()
 
-    def _claim(self) -> None:
-        try:
-            ticket = self.app.gate.claim(self, self.started)
-        except NotAdmittedError as error:
-            self._fail(error)
-            return
-        if ticket is not None:
-            self.ticket = ticket
-            self._choose_backend(None)
-
     def _choose_backend(self, error: RequestError | None) -> None:
         """Sends the request to a backend of the slot that was not tried yet; without one it fails with `error`."""
         assert self.ticket is not None
@@ -256,7 +243,7 @@ class Exchange:
                     self._fail(error or ConnectError("the application has no backend"))
                 return
             pool = slot.pools[backend]
-        self._backend = pool.backend
+        self.backend = pool.backend
         pool.backend.in_flight += 1
         upstream = pool.take()
         if upstream is not None:
@@ -288,9 +275,9 @@ class Exchange:
         upstream.start(self, data)
 
     def _leave_backend(self, *, failed: bool) -> None:
-        backend = self._backend
+        backend = self.backend
         if backend is not None:
-            self._backend = None
+            self.backend = None
             self._tried = (*self._tried, backend)
             backend.in_flight -= 1
             if failed:
@@ -299,11 +286,11 @@ class Exchange:
     # --- the backend's side ----------------------------------------------------------------------------------------
 
     def offers(self, protocol: bytes) -> bool:
-        return set(_protocols(protocol)) <= set(_protocols(self.fields.upgrade)) if protocol else False
+        return set(_protocols(protocol)) <= set(_protocols(self.head.fields.upgrade)) if protocol else False
 
     @property
     def decode_chunks(self) -> bool:
-        return self.fields.minor == 0
+        return self.head.minor == 0
 
     def interim(self, head: ResponseHead) -> None:
         self.client.send_interim(head)
@@ -325,7 +312,7 @@ class Exchange:
     def _with_slot_cookie(self, head: ResponseHead, spread: Spread) -> ResponseHead:
         if self.ticket is None:
             return head
-        line = spread.set_cookie(self.fields.cookies, self.ticket.slot.name)
+        line = spread.set_cookie(self.head.fields.cookies, self.ticket.slot.name)
         return with_field(head, line) if line else head
 
     def body(self, data: bytes) -> None:
@@ -391,6 +378,8 @@ class Exchange:
             and upstream is not None
             and upstream.reused
             and self._replay is not None
+            and self.method in _IDEMPOTENT
+            and len(self._replay) <= MAX_REPLAY
         ):
             # The backend closed a kept connection as the request was on its way (RFC 9112 section 9.3.1): once more,
             # on a new connection.
@@ -398,8 +387,8 @@ class Exchange:
             self._replay = None
             self._connecting = self.app.loop.create_task(self._connect(upstream.pool))
         else:
-            if isinstance(error, BackendError) and self._backend is not None:
-                self._backend.failed(self.app.now())
+            if isinstance(error, BackendError) and self.backend is not None:
+                self.backend.failed(self.app.now())
             self._fail(error)
 
     # --- the end ---------------------------------------------------------------------------------------------------
@@ -425,8 +414,8 @@ class Exchange:
         if self.upstream is not None:
             self.upstream.abandon()
             self.upstream = None
-        if self._backend is not None:
-            self._backend.in_flight -= 1
+        if self.backend is not None:
+            self.backend.in_flight -= 1
         self.app.ended(self)
         self.client.exchange_ended(whole)
 

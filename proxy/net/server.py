@@ -25,12 +25,15 @@ TICK: Final = 0.25
 """Seconds between two looks at the deadlines. One pass over all connections costs less than a timer per request."""
 
 CLOSED_AT_LIMIT: Final = 16
+LAST_REQUEST_SECONDS: Final = 2.0
+"""How long a connection waits for one more request while the worker stops."""
 
 
 class Server:
     """The worker's connections, apps and clock.
 
-    `time` and `date` are those of the last tick: good enough for deadlines, and free.
+    `time` and `date` are those of the last tick: good enough for deadlines, and free. `idle_until` and `response_until`
+    are the deadlines of what begins now.
     """
 
     def __init__(
@@ -48,6 +51,8 @@ class Server:
         self.now = now
         self.timeouts = settings.timeouts
         self.limits = settings.limits
+        self.max_head = settings.limits.header_bytes
+        self.max_fields = settings.limits.headers
         self.max_body = settings.limits.body if settings.limits.body is not None else 1 << 62
         self.router = Router(
             AppRoute(name, app.hosts, app.path, app.static.prefix if app.static is not None else None)
@@ -55,14 +60,14 @@ class Server:
         )
         self.stopping = False
         self.date = formatdate(usegmt=True).encode()
-        self.time = now()
+        self._look_at_clock()
         self._log = log
         self._trusted = tuple(ip_network(network) for network in settings.trusted_proxies)
         self._clients: dict[Downstream, None] = {}  # in the order of their arrival
         self._accepted = 0
         self._own: dict[int, int] = {}
-        self._id_prefix = os.urandom(6).hex().encode()
-        self._last_id = 0
+        self._request_ids = 0
+        self._id_format = os.urandom(6).hex().encode() + b"%06x"
         self._timer: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Future[None] | None = None
 
@@ -101,8 +106,8 @@ class Server:
 
     def next_request_id(self) -> bytes:
         """Unique over workers and restarts."""
-        self._last_id += 1
-        return b"%b%06x" % (self._id_prefix, self._last_id)
+        self._request_ids += 1
+        return self._id_format % self._request_ids
 
     def own_answer(
         self,
@@ -124,10 +129,16 @@ class Server:
         """Begins to keep deadlines."""
         self._timer = self.loop.call_later(TICK, self._tick)
 
+    def _look_at_clock(self) -> None:
+        self.time = now = self.now()
+        self.idle_until = now + (LAST_REQUEST_SECONDS if self.stopping else self.timeouts.idle)
+        self.response_until = now + self.timeouts.response
+
     def _tick(self) -> None:
         self._timer = self.loop.call_later(TICK, self._tick)
         self.date = formatdate(usegmt=True).encode()
-        self.time = now = self.now()
+        self._look_at_clock()
+        now = self.time
         for client in [client for client in self._clients if client.deadline < now]:
             client.expired(now)
         for app in self.apps.values():
@@ -137,7 +148,8 @@ class Server:
     def stop(self) -> None:
         """Lets each connection end with its answer."""
         self.stopping = True
-        now = self.now()
+        self._look_at_clock()
+        now = self.time
         for client in list(self._clients):
             client.stop(now)
 
@@ -159,7 +171,7 @@ class Server:
         return {
             "connections": len(self._clients),
             "connections_total": self._accepted,
-            "requests": self._last_id,
+            "requests": self._request_ids,
             "rss": _resident_bytes(),
             "tasks": len(asyncio.all_tasks(self.loop)),
             "own": self._answered_here(),

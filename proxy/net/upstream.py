@@ -11,6 +11,8 @@ from proxy.http1.body import BodyError, ChunkedBody
 from proxy.http1.head import HeadBuffer, ResponseError, ResponseHead, parse_response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sized
+
     from proxy.core.backends import Backend
 
 MAX_RESPONSE_HEAD: Final = 64 * 1024
@@ -112,13 +114,15 @@ _STATE_NAMES: Final = ("idle", "head", "length", "chunked", "until-close", "tunn
 class Upstream(asyncio.Protocol):
     """One connection to a backend. It serves one exchange at a time; `reused` tells whether it has served any before.
 
+    `unread(0)` is not empty when something has come that is not read yet: an end, or bytes that no request asked for.
+
     A connection goes back to its pool only when both the request and the response have ended cleanly
     (RFC 9112 section 9.3). Bytes that no request asked for close it.
     """
 
     __slots__ = (
-        "_chunks", "_interims", "_keep_alive", "_owed", "_partial", "_poll", "_read_paused", "_sink", "_state",
-        "_write_paused", "idle_since", "pool", "reused", "transport",
+        "_chunks", "_interims", "_keep_alive", "_owed", "_partial", "_read_paused", "_sink", "_state", "_write_paused",
+        "idle_since", "pool", "reused", "transport", "unread",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -132,10 +136,10 @@ class Upstream(asyncio.Protocol):
         self._interims = 0
         self._read_paused = False
         self._write_paused = False
-        self._poll: select.poll | None = None
         self.reused = False
         self.idle_since = 0.0
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
+        self.unread: Callable[[int], Sized] = _nothing
 
     def __repr__(self) -> str:
         return f"<Upstream {self.backend.address} {_STATE_NAMES[self._state]}{' reused' if self.reused else ''}>"
@@ -171,17 +175,6 @@ class Upstream(asyncio.Protocol):
         self._read_paused = False
         self.transport.resume_reading()
 
-    @property
-    def quiet(self) -> bool:
-        """Whether nothing has come that is not read yet: neither an end nor bytes that no request asked for."""
-        if self._poll is None:
-            connection = self.transport.get_extra_info("socket")
-            if connection is None:
-                return True
-            self._poll = select.poll()
-            self._poll.register(connection.fileno(), select.POLLIN)
-        return not self._poll.poll(0)
-
     def abandon(self) -> None:
         """The exchange wants no more of it: the connection can't be used again."""
         self._sink = None
@@ -194,6 +187,11 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(WRITE_BUFFER)
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            poll = select.poll()
+            poll.register(connection.fileno(), select.POLLIN)
+            self.unread = poll.poll
 
     def data_received(self, data: bytes) -> None:
         sink = self._sink
@@ -280,12 +278,7 @@ class Upstream(asyncio.Protocol):
                 return
             data = whole
         while True:
-            head = parse_response(
-                data,
-                known=self.pool.known_heads,
-                max_bytes=MAX_RESPONSE_HEAD,
-                max_fields=self.pool.max_fields,
-            )
+            head = parse_response(data, self.pool.known_heads, MAX_RESPONSE_HEAD, self.pool.max_fields)
             if head is None:
                 self._partial = self._partial or HeadBuffer()
                 self._partial.add(data, MAX_RESPONSE_HEAD)
@@ -313,8 +306,7 @@ class Upstream(asyncio.Protocol):
         if self.pool.backend.troubled:
             self.pool.backend.answered()
         length = head.length
-        # RFC 9112 section 6.3: these have no body, whatever their fields say.
-        if sink.method == b"HEAD" or head.status == 204 or head.status == 304 or length == 0:
+        if head.bodiless or sink.method == b"HEAD":
             if rest:
                 self._keep_alive = False
             self._let_go(sink)
@@ -355,7 +347,7 @@ class Upstream(asyncio.Protocol):
         self._chunks = None
         if not request_taken:
             self.abandon()  # what the backend does not read of the request would keep the connection open
-        elif self._keep_alive and not self.transport.is_closing():
+        elif self._keep_alive:
             self._state = _IDLE
             self.reused = True
             if self._read_paused:
@@ -424,10 +416,11 @@ class Pool:
         """
         while self._idle:
             upstream = self._idle.pop()
-            if not upstream.transport.is_closing():
-                if upstream.quiet:
-                    return upstream
-                upstream.close()
+            if upstream.transport.is_closing():
+                continue
+            if not upstream.unread(0):
+                return upstream
+            upstream.close()
         return None
 
     def put(self, upstream: Upstream) -> None:
@@ -474,3 +467,7 @@ class Pool:
         aged = [upstream for upstream in self._idle if upstream.idle_since < limit]
         for upstream in aged:
             upstream.close()
+
+
+def _nothing(_: int) -> Sized:
+    return ()
