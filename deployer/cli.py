@@ -415,6 +415,28 @@ def doctor(ctx: click.Context, /, **options: Any) -> None:
     _print_findings(ctx, examine(_settings(ctx, options["config"]), SystemClock(), need_proxy=True), options)
 
 
+@cli.command()
+@click.option("--write", "directory", metavar="DIR", help="Write the files there, such as /etc/systemd/system.")
+@_with_config
+@click.pass_context
+def systemd(ctx: click.Context, /, directory: str | None, **options: Any) -> None:
+    """Print a unit file for each slot's Tomcat, for `tomcat.run: systemd`. Run it as who runs the deployer.
+
+    \b
+    deployer systemd
+    deployer systemd --write /etc/systemd/system && systemctl daemon-reload
+    """
+    from deployer.tomcat_units import unit_files, write_units
+
+    units = unit_files(_shop(ctx, options["config"], make_keys=False))
+    if directory is None:
+        for text in units.values():
+            click.echo(text)
+        return
+    for path in write_units(units, directory):
+        click.echo(f"wrote {path}")
+
+
 cli.add_command(tunnel)
 
 

@@ -99,12 +99,12 @@ class ProxySettings(_Settings):
 
 
 class TomcatSettings(_Settings):
-    """The Tomcat and the Java of all slots. `stop` (seconds) bounds a graceful stop."""
+    """The Tomcat and the Java of all slots, and who starts them. `stop` (seconds) bounds a graceful stop."""
 
     home: FilePath = "auto"
     java_home: FilePath = "auto"
     jvm: Annotated[str, AfterValidator(_jvm)] = ""
-    run: Literal["process"] = "process"
+    run: Literal["process", "systemd"] = "process"
     stop: PositiveDuration = 30.0
 
     @property

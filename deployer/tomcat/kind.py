@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from deployer.errors import ConfigurationError
 from deployer.server.java import find_java
+from deployer.server.processes import Processes
 from deployer.tomcat import layout
 from deployer.tomcat.home import find_tomcat
 from deployer.tomcat.keys import Keys, installation_keys, keys_file
@@ -16,11 +17,12 @@ from deployer.tomcat.process import Instance
 from deployer.tomcat.slot import SlotTimes, TomcatSlot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from deployer.clock import Clock
     from deployer.kinds import ReleaseFile
     from deployer.server.java import Java
+    from deployer.server.launcher import Launcher
     from deployer.settings import Settings, SlotSettings
     from deployer.tomcat.home import TomcatHome
     from deployer.war import Finding
@@ -61,6 +63,13 @@ class TomcatKind:
         keys = _keys(self.settings, make=make_keys)
         return {name: self._slot(name, keys, clock) for name in self.settings.slots}
 
+    def units(self, clock: Clock) -> Mapping[str, str]:
+        """Each slot's unit file for systemd, by its name."""
+        from deployer.tomcat.unit import unit_name
+
+        slots = self.slots(clock, make_keys=False)
+        return {unit_name(self.settings.app, name): self._unit(slot.instance) for name, slot in slots.items()}
+
     def _slot(self, name: str, keys: Keys, clock: Clock) -> TomcatSlot:
         settings = self.settings
         slot, names = settings.slots[name], list(settings.slots)
@@ -89,8 +98,25 @@ class TomcatKind:
         times = SlotTimes(
             settings.health.timeout, settings.tomcat.stop, settings.sessions.timeout, settings.sessions.tolerance
         )
-        instance = Instance(spec, self.home, self.java, env=os.environ, clock=clock)
+        launcher = self._by_systemd(name, clock) if settings.tomcat.run == "systemd" else None
+        instance = Instance(spec, self.home, self.java, env=os.environ, clock=clock, launcher=launcher)
         return TomcatSlot(instance, settings.health, times, settings.sessions.replicate, clock)
+
+    def _by_systemd(self, name: str, clock: Clock) -> Callable[[Instance, Launcher], Launcher]:
+        from deployer.server.systemctl import SystemdLauncher, systemctl
+        from deployer.tomcat.unit import unit_name
+
+        def make(instance: Instance, own: Launcher) -> Launcher:
+            unit = unit_name(self.settings.app, name)
+            return SystemdLauncher(unit, lambda: self._unit(instance), own, systemctl, Processes(), clock)
+
+        return make
+
+    def _unit(self, instance: Instance) -> str:
+        from deployer.tomcat.unit import unit_text
+
+        settings = self.settings
+        return unit_text(settings.app, instance.spec.name, self.home.path, instance.launch(), settings.tomcat.stop)
 
 
 def find(settings: Settings) -> TomcatKind:

@@ -42,7 +42,8 @@ _PORT_KEYS = ("http_port", "control_port", "cluster_port")
 class Instance:
     """One slot's Tomcat. Construction touches nothing.
 
-    env: the environment that Tomcat gets. launcher: who starts it, None for the deployer itself.
+    env: the environment that Tomcat gets. launcher: makes who starts it from the
+    deployer's own way; None is that way.
     Methods raise InstanceError, with the cause and what to do.
     """
 
@@ -55,7 +56,7 @@ class Instance:
         env: Mapping[str, str],
         processes: Processes | None = None,
         clock: Clock | None = None,
-        launcher: Callable[[Launcher], Launcher] | None = None,
+        launcher: Callable[[Instance, Launcher], Launcher] | None = None,
     ) -> None:
         self.spec = spec
         self.home = home
@@ -70,7 +71,7 @@ class Instance:
             (*(("webapps", name) for name in (spec.webapp, f"{spec.webapp}.war", f"{spec.webapp}##*")), ("work", "*")),
         )
         own = ProcessLauncher(spec.name, spec.base / "tomcat.pid.json", self._find, self._processes, self._clock)
-        self._launcher: Launcher = launcher(own) if launcher else own
+        self._launcher: Launcher = launcher(self, own) if launcher else own
 
     def __repr__(self) -> str:
         process = self._running()

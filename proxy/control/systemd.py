@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from proxy.address import UnixEndpoint
+from proxy.unit_text import CONFINED, command, escaped, file_access, word
 from proxy.urgency import SUPERVISOR
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 STOP_MARGIN: Final = 15.0
 """Seconds more than `timeouts.stop`, so that it is the supervisor that ends late requests, and reports them."""
 _DESCRIPTORS: Final = 4096
-_HOMES: Final = ("/home", "/root", "/run/user")
-_TEMPORARY: Final = ("/tmp", "/var/tmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +59,14 @@ def units(settings: Settings, place: Place, workers: int, *, sockets: bool) -> d
 def _service(settings: Settings, place: Place, *, sockets: bool) -> str:
     writable = writable_directories(settings, place)
     program = os.path.realpath(place.command[0])  # of a virtual environment it is but a link
-    every = [*writable, place.directory, place.command[0], program, place.path(place.config)]
+    read = [place.directory, place.command[0], program, place.path(place.config)]
     listens = [f"Requires={place.name}.socket", f"After={place.name}.socket"] if sockets else []
     capabilities = "" if sockets else "CAP_NET_BIND_SERVICE"
     stop = settings.timeouts.stop + STOP_MARGIN
     lines = [
         f"# {place.name}.service, made by `proxy systemd`. Before the first start, as root:",
         f"#   useradd --system --no-create-home --shell /usr/sbin/nologin {place.user}",
-        *(f"#   install -d -o {place.user} -g {place.user} {_word(path)}" for path in writable),
+        *(f"#   install -d -o {place.user} -g {place.user} {word(path)}" for path in writable),
         f"#   systemctl daemon-reload && systemctl enable --now {place.name}.{'socket' if sockets else 'service'}",
         "",
         "[Unit]",
@@ -82,7 +81,7 @@ def _service(settings: Settings, place: Place, *, sockets: bool) -> str:
         "Type=notify",
         "NotifyAccess=main",
         f"User={place.user}",
-        f"WorkingDirectory={_escaped(place.directory)}",
+        f"WorkingDirectory={escaped(place.directory)}",
         f"ExecStart={_command(place, 'run')}",
         f"ExecReload={_command(place, 'reload')}",
         f'ExecStopPost=/bin/sh -c \'[ "$$SERVICE_RESULT" != timeout ] || exec "$$@"\' sh {_command(place, "stop")}',
@@ -101,28 +100,12 @@ def _service(settings: Settings, place: Place, *, sockets: bool) -> str:
         "NoNewPrivileges=yes",
         f"CapabilityBoundingSet={capabilities}",
         f"AmbientCapabilities={capabilities}",
-        "ProtectSystem=strict",
-        *(f"ReadWritePaths={_word(path)}" for path in writable),
-        f"ProtectHome={'read-only' if _in(every, _HOMES) else 'yes'}",
-        f"PrivateTmp={'no' if _in(every, _TEMPORARY) else 'yes'}",
-        "PrivateDevices=yes",
-        "ProtectClock=yes",
-        "ProtectControlGroups=yes",
-        "ProtectHostname=yes",
-        "ProtectKernelLogs=yes",
-        "ProtectKernelModules=yes",
-        "ProtectKernelTunables=yes",
-        "ProtectProc=invisible",
-        "LockPersonality=yes",
+        *file_access(read, writable),
         "MemoryDenyWriteExecute=yes",
         "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
-        "RestrictNamespaces=yes",
-        "RestrictSUIDSGID=yes",
-        "SystemCallArchitectures=native",
-        "SystemCallFilter=@system-service",
+        *CONFINED,
         "SystemCallFilter=~@privileged",
         "SystemCallFilter=capset",
-        "SystemCallErrorNumber=EPERM",
         "",
         "[Install]",
         "WantedBy=multi-user.target",
@@ -170,23 +153,4 @@ def _descriptors(settings: Settings) -> int:
 
 
 def _command(place: Place, verb: str) -> str:
-    words = [*place.command, verb, "-c", place.path(place.config)]
-    return " ".join(_word(word).replace("$", "$$") for word in words)
-
-
-def _word(text: str) -> str:
-    """One word of a list (systemd.syntax(7)): with blanks or quotes in it, it stands in quotes."""
-    escaped = _escaped(text)
-    if not any(character in " \t\"'\\" for character in escaped):
-        return escaped
-    quoted = escaped.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{quoted}"'
-
-
-def _escaped(text: str) -> str:
-    """Without specifiers (systemd.unit(5))."""
-    return text.replace("%", "%%")
-
-
-def _in(paths: Sequence[str], directories: Sequence[str]) -> bool:
-    return any(path == each or path.startswith(f"{each}/") for path in paths for each in directories)
+    return command([*place.command, verb, "-c", place.path(place.config)])

@@ -103,7 +103,7 @@ hooks: {before_start: ["a", {run: ""}]}
         ("context: shop", 'context: found "shop", allowed: "" for the root, or a path such as "/shop"'),
         ("proxy: {url: 9900}", "proxy.url: found 9900, allowed: text"),
         ("proxy: {url: 'ftp://x'}", 'proxy.url: found "ftp://x", allowed: http://HOST:PORT'),
-        ("tomcat: {run: systemd}", "tomcat.run: found \"systemd\", allowed: 'process'"),
+        ("tomcat: {run: docker}", "tomcat.run: found \"docker\", allowed: 'process' or 'systemd'"),
         ('tomcat: {jvm: "-Dx=\'"}', "tomcat.jvm: found"),
         ("releases: {keep: 0}", "releases.keep: found 0, allowed: at least 1"),
         ("watch: {max_error_ratio: 2}", "watch.max_error_ratio: found 2, allowed: at most 1"),
