@@ -136,7 +136,8 @@ def prepare(site: FaultSite, row: Row) -> None:
         elif row.strategy == "return" and slots["temp"]["running"]:
             site.must("stop", "temp", "--accept-session-loss")
         elif (row.strategy, row.step) == IDLE_MUST_RUN and not slots["temp"]["running"]:
-            site.must("start", "temp")
+            live = slots["production"]["release_id"]
+            site.must("start", "temp", *(() if slots["temp"]["release_id"] else ("--release", live)))
         else:
             return
     raise DemoError(f"the site can't be made ready for {row.name}")
