@@ -167,7 +167,9 @@ def configure(directory: Path, ports: dict[str, int], database: Postgres) -> Non
     ini.write_text(ini.read_text().replace(":5432/shop", f":{database.port}/shop?passfile={owner}"))
     text = (EXAMPLE / "deployer.yaml").read_text()
     text = text.replace(".venv/bin/python", sys.executable).replace(":5432/", f":{database.port}/")
-    settings = yaml.safe_load(text.replace("/etc/shop/pgpass", str(shops)).replace("-Xmx256m", "-Xmx128m"))
+    settings = yaml.safe_load(
+        text.replace("/etc/shop/pgpass", str(shops)).replace("-Xmx256m", "-Xmx128m -XX:TieredStopAtLevel=1")
+    )
     url, public = f"http://127.0.0.1:{ports['admin']}", f"http://127.0.0.1:{ports['front']}"
     settings["proxy"] = {"url": url, "token_file": "token", "public_url": public}
     for number, slot in enumerate(("production", "temp"), 1):
@@ -195,33 +197,49 @@ def build_wars(directory: Path) -> dict[str, Path]:
     return wars
 
 
+@contextmanager
+def running_proxy(shop: Shop) -> Iterator[None]:
+    with (shop.directory / "proxy.log").open("wb") as log:
+        command = [sys.executable, "-m", "proxy", "run", "-c", "proxy.yaml"]
+        proxy = subprocess.Popen(command, cwd=shop.directory, env=shop.environment, stdout=log, stderr=log)
+    try:
+        wait_for(shop.front, proxy)
+        yield
+    finally:
+        proxy.send_signal(signal.SIGTERM)
+        proxy.wait(40)
+
+
+@contextmanager
+def running_database(directory: Path, port: int) -> Iterator[Postgres]:
+    database = Postgres(directory, port)
+    try:
+        yield database
+    finally:
+        database.stop()
+
+
 @pytest.fixture
 def team() -> Iterator[Team]:
     directory = Path(tempfile.mkdtemp(prefix="database-"))
     directory.chmod(0o755)
     names = ("front", "admin", "http1", "http2", "cluster1", "cluster2", "control1", "control2", "database")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
-    shop = Shop(directory, ports["front"], build_wars(directory))
-    database = Postgres(directory / "postgres", ports["database"])
     try:
-        configure(directory, ports, database)
-        with (directory / "proxy.log").open("wb") as log:
-            command = [sys.executable, "-m", "proxy", "run", "-c", "proxy.yaml"]
-            proxy = subprocess.Popen(command, cwd=directory, env=shop.environment, stdout=log, stderr=log)
-        try:
-            wait_for(ports["front"], proxy)
-            yield Team(shop, database)
-        finally:
-            for slot in ("temp", "production"):
-                shop.deployer("stop", slot, "--force")
-            proxy.send_signal(signal.SIGTERM)
-            proxy.wait(40)
+        shop = Shop(directory, ports["front"], build_wars(directory))
+        with running_database(directory / "postgres", ports["database"]) as database:
+            configure(directory, ports, database)
+            with running_proxy(shop):
+                try:
+                    yield Team(shop, database)
+                finally:
+                    for slot in ("temp", "production"):
+                        shop.deployer("stop", slot, "--force")
     finally:
-        database.stop()
         shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_column_is_renamed_under_load_with_a_rollback_and_no_order_is_lost(team: Team) -> None:
     shop = team.shop
     team.release(1)
