@@ -11,12 +11,15 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 from wired_war import STATIC, post_json, start_tomcat, wait_until_served
+
+from tests.fuzz.corpus.request_cases import REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -77,16 +80,23 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def tomcat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    process = start_tomcat(tmp_path_factory.mktemp("tomcat"), (PRODUCTION, TEMP))
-    yield
+def tomcat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Its directory."""
+    directory = tmp_path_factory.mktemp("tomcat") / "base"
+    process = start_tomcat(directory, (PRODUCTION, TEMP))
+    yield directory
     process.kill()
     process.wait()
 
 
 @pytest.fixture(scope="module")
-def proxy(tomcat: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
-    directory = tmp_path_factory.mktemp("proxy")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The proxy's."""
+    return tmp_path_factory.mktemp("proxy")
+
+
+@pytest.fixture(scope="module")
+def proxy(tomcat: Path, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
     slots = {"production": {"backends": [f"127.0.0.1:{PRODUCTION}"]}, "temp": {"backends": [f"127.0.0.1:{TEMP}"]}}
     settings = {
         "listen": [f"http://127.0.0.1:{PORT}"],
@@ -100,6 +110,7 @@ def proxy(tomcat: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[su
         [sys.executable, "-m", "proxy", "run", "-c", str(directory / "proxy.yaml")],
         cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
     )
     try:
         wait_until_served(f"http://127.0.0.1:{PORT}/health", process)
@@ -107,7 +118,8 @@ def proxy(tomcat: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[su
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its workers would serve on without it
         process.wait()
 
 
@@ -351,6 +363,44 @@ def test_ranges(client: Client) -> None:
     assert STATIC[-10:] in body
     client.send("GET /static.bin HTTP/1.1", f"Range: bytes={len(STATIC)}-")
     assert client.answer()[0] == 416
+
+
+# --- hostile requests -----------------------------------------------------------------------------------------------
+
+
+def in_both_logs(tomcat: Path, directory: Path) -> tuple[list[str], list[str]]:
+    """The ids of the requests that the proxy sent to Tomcat, and of those that Tomcat got; without the probes."""
+    lines = [json.loads(line) for line in (directory / "access.log").read_text().splitlines()]
+    sent = [line["id"] for line in lines if line["backend"] != "-"]
+    lines_of_tomcat = (tomcat / "logs" / "access.log").read_text().splitlines()
+    return sorted(sent), sorted(line.split(" ")[0] for line in lines_of_tomcat if line != "- GET /health")
+
+
+def test_tomcat_gets_no_request_that_the_proxy_has_not_sent(
+    proxy: subprocess.Popen[bytes], tomcat: Path, directory: Path
+) -> None:
+    """The whole corpus, with another request behind each. One that was smuggled would be in Tomcat's log alone.
+
+    What Tomcat refuses by its own, narrower grammar stands there without an id.
+    """
+    for case in REQUESTS:
+        with Client() as client, contextlib.suppress(ConnectionError):
+            client.socket.sendall(case.data + b"GET /closes HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.socket.shutdown(socket.SHUT_WR)
+            while client.reader.read(65536):
+                pass
+    deadline = time.monotonic() + 30
+    while True:
+        sent, got = in_both_logs(tomcat, directory)
+        if len(sent) == len(got) or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)  # both are written a little later
+    unnamed = [id for id in got if id == "-"]
+    assert len(got) == len(sent)
+    assert len(set(got)) == len(got) - max(len(unnamed) - 1, 0)
+    assert set(got) - {"-"} <= set(sent)
+    assert len(sent) > len(REQUESTS) // 2
+    assert len(unnamed) < len(REQUESTS) // 10
 
 
 # --- sessions -------------------------------------------------------------------------------------------------------

@@ -123,7 +123,10 @@ _SERVER_XML = """<Server port="-1">
   <Service name="Catalina">
     {connectors}
     <Engine name="Catalina" defaultHost="localhost">
-      <Host name="localhost" appBase="webapps" autoDeploy="false"/>
+      <Host name="localhost" appBase="webapps" autoDeploy="false">
+        <Valve className="org.apache.catalina.valves.AccessLogValve" prefix="access" suffix=".log" rotatable="false"
+               buffered="false" pattern="%{{X-Request-Id}}i %m %U"/>
+      </Host>
     </Engine>
   </Service>
 </Server>"""
@@ -154,7 +157,10 @@ def make_war(directory: Path) -> Path:
 
 
 def start_tomcat(directory: Path, ports: tuple[int, ...]) -> subprocess.Popen[bytes]:
-    """One Tomcat that listens on all the ports, and is ready. Its log is `directory`/log."""
+    """One Tomcat that listens on all the ports, and is ready. Its log is `directory`/log.
+
+    In `directory`/logs/access.log each request begins a line with its X-Request-Id, or `-` without one.
+    """
     for folder in ("conf", "webapps", "logs", "work", "temp"):
         (directory / folder).mkdir(parents=True)
     web_xml = next(HOME / folder / "web.xml" for folder in ("etc", "conf") if (HOME / folder / "web.xml").is_file())

@@ -102,6 +102,12 @@ def _insert(random: random.Random, data: bytes) -> bytes:
     return data[:at] + random.choice((*_CONTROLS, b"\r\n", b"\n", b" ", b":", b",", b";", b'"', b"_")) + data[at:]
 
 
+def _insert_in_first_line(random: random.Random, data: bytes) -> bytes:
+    """Where a parser decides most, and where random places seldom lie."""
+    at = random.randrange(data.find(b"\n") + 2)
+    return data[:at] + random.choice((*_CONTROLS, b" ", b" ", b"\t")) + data[at:]
+
+
 def _remove(random: random.Random, data: bytes) -> bytes:
     at = random.randrange(len(data) + 1)
     return data[:at] + data[at + random.choice((1, 1, 2, 5)) :]
@@ -144,5 +150,6 @@ def _around_colon(random: random.Random, data: bytes) -> bytes:
 
 
 _CHANGES: Final = (
-    _insert, _insert, _remove, _replace, _repeat_line, _swap_case, _bare_line_end, _cut, _around_colon,
+    _insert, _insert_in_first_line, _insert, _remove, _replace, _repeat_line, _swap_case, _bare_line_end, _cut,
+    _around_colon,
 )  # fmt: skip
