@@ -18,6 +18,8 @@ from proxy.wire import Duration, PositiveDuration, SlotName
 
 Strategy = Literal["return", "swap"]
 KindName = Literal["tomcat", "jetty", "command"]
+VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+"""An environment variable's name."""
 CONTROL_PORT_OFFSET = 10
 """A slot's control port is its HTTP port plus this, unless it is set."""
 
@@ -131,7 +133,7 @@ class CommandSettings(_Settings):
     """What starts a slot of kind command. `user` runs it when the deployer is root. `stop` (seconds) as Tomcat's."""
 
     run: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1), AfterValidator(_words)]
-    environment: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = {}
+    environment: dict[Annotated[str, Field(pattern=VARIABLE_PATTERN)], str] = {}
     user: str | None = None
     stop: PositiveDuration = 30.0
 

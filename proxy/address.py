@@ -9,8 +9,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-_NAME: Final = r"^[a-z][a-z0-9-]{0,31}$"
-_BACKEND: Final = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"
+NAME_PATTERN: Final = r"^[a-z][a-z0-9-]{0,31}$"
+BACKEND_PATTERN: Final = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"
 _LISTEN: Final = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})/?")
 _BACKEND_FORM: Final = "host:port such as 127.0.0.1:8081"
 _LISTEN_FORM: Final = "http://ADDRESS:PORT such as http://0.0.0.0:8080"
@@ -51,7 +51,7 @@ class UnixEndpoint:
 
 def parse_backend(address: str) -> Endpoint:
     """`127.0.0.1:8081` or `[::1]:8081` -> Endpoint. Raises ValueError, whose text says what is allowed."""
-    if re.fullmatch(_BACKEND, address) is None:
+    if re.fullmatch(BACKEND_PATTERN, address) is None:
         raise ValueError(_BACKEND_FORM)
     host, _, port = address.rpartition(":")
     return Endpoint(_checked_host(host, _BACKEND_FORM), _checked_port(port))
@@ -113,7 +113,7 @@ def _admin(url: str) -> str:
     return f"http://{endpoint}" if isinstance(endpoint, Endpoint) else str(endpoint)
 
 
-Name = Annotated[str, Field(pattern=_NAME)]
-BackendAddress = Annotated[str, Field(pattern=_BACKEND), AfterValidator(_backend)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+BackendAddress = Annotated[str, Field(pattern=BACKEND_PATTERN), AfterValidator(_backend)]
 ListenUrl = Annotated[str, AfterValidator(_listen)]
 AdminUrl = Annotated[str, AfterValidator(_admin)]

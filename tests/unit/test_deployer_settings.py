@@ -183,6 +183,11 @@ def test_the_other_kinds_need_no_cluster() -> None:
             'command: ["x", "{relase}"]',
             'command.run: found ["x", "{relase}"], allowed: of {…} only {base}, {port}, {release}, {slot}, not ',
         ),
+        (
+            "command",
+            "command: {run: [x], environment: {2nd: y}}",
+            'command.environment.2nd: found the name "2nd", allowed: a variable\'s name such as DATABASE',
+        ),
         ("command", "command: [x]\njetty: {}", "jetty: is for kind: jetty, and this is kind: command"),
         ("jetty", "tomcat: {}", "tomcat: is for kind: tomcat, and this is kind: jetty"),
         ("servlet", "", "kind: found \"servlet\", allowed: 'tomcat', 'jetty' or 'command'"),
