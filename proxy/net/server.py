@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 from email.utils import formatdate
+from heapq import nsmallest
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,6 +66,7 @@ class Server:
         self._trusted = tuple(ip_network(network) for network in settings.trusted_proxies)
         self._clients: dict[Downstream, None] = {}  # in the order of their arrival
         self._accepted = 0
+        self._none_idle_at = -1.0
         self._own: dict[int, int] = {}
         self._request_ids = 0
         self._id_format = os.urandom(6).hex().encode() + b"%06x"
@@ -91,13 +93,26 @@ class Server:
     def opened(self, client: Downstream) -> None:
         """Counts the connection in. At the limit the oldest idle ones make room, or else the new one goes."""
         self._accepted += 1
-        if len(self._clients) >= self.limits.connections:
-            idle = sorted((other for other in self._clients if other.idle), key=lambda other: other.deadline)
-            for other in idle[:CLOSED_AT_LIMIT]:
-                other.close_idle()
-            if not idle:
-                client.abort()
+        if len(self._clients) >= self.limits.connections and not self._make_room():
+            client.abort()
         self._clients[client] = None
+
+    def _make_room(self) -> bool:
+        """Closes some idle connections; False when there is none.
+
+        That is found out once a tick at most: looking through all connections for each one that comes and goes would
+        take all the time there is, just when many come.
+        """
+        if self._none_idle_at == self.time:
+            return False
+        idle = nsmallest(
+            CLOSED_AT_LIMIT, (other for other in self._clients if other.idle), key=lambda other: other.deadline
+        )
+        for other in idle:
+            other.close_idle()
+        if not idle:
+            self._none_idle_at = self.time
+        return bool(idle)
 
     def closed(self, client: Downstream) -> None:
         self._clients.pop(client, None)

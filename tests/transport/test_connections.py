@@ -51,6 +51,28 @@ def test_at_the_limit_with_none_idle_the_new_one_goes(build: Callable[..., Site]
 
 
 @WHOLE
+def test_with_none_idle_the_next_look_is_at_the_next_tick(build: Callable[..., Site]) -> None:
+    """Else each of many that come at the limit would have all connections looked through."""
+    site = build(limits={"connections": 1})
+    client = site.client()
+    client >> GET
+    refused = site.client()
+    site.settle()
+    refused << ABORTED
+    site.backend >> OK
+    assert client.received().endswith(b"ok")
+    also_refused = site.client()
+    site.settle()
+    also_refused << ABORTED
+    site.wait(0.5)
+    new = site.client()
+    new >> GET
+    client << CLOSED
+    site.backend >> OK
+    assert new.received().endswith(b"ok")
+
+
+@WHOLE
 def test_a_head_in_progress_is_not_idle(build: Callable[..., Site]) -> None:
     site = build(limits={"connections": 1})
     client = site.client()
