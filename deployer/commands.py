@@ -17,7 +17,7 @@ from deployer.progress import ProxyProgress
 from deployer.release import Release
 from deployer.runner import Event, Outcome, Runner
 from deployer.site import observe
-from deployer.steps import Start
+from deployer.steps.slots import Start
 from deployer.war import Finding
 
 if TYPE_CHECKING:
@@ -276,9 +276,9 @@ def make_plan(shop: Workshop, planner: Planner) -> Plan:
         starting = {step.place.name for step in plan.steps if isinstance(step, Start)}
         problems = [
             problem
-            for name in observed.slots
-            if name in starting and not observed.slots[name].running
-            for problem in shop.slots[name].obstacles()
+            for name, facts in observed.slots.items()
+            if name in starting
+            for problem in (shop.slots[name].faults() if facts.running else shop.slots[name].obstacles())
         ]
         if problems:
             mends = dict.fromkeys(problem.advice for problem in problems if problem.advice)

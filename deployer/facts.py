@@ -72,7 +72,7 @@ def status(shop: Workshop) -> Document:
         "last": run_document(runs[0]) if runs else None,
         "cut_off": run_document(cut) if cut else None,
         "notes": [shop.kind.sessions_note] if shop.kind.sessions_note else [],
-        "advice": [*advice.on_trial(app, since, shop.clock.time()), *hints] if app is not None else hints,
+        "advice": [*hints, *advice.on_trial(app, since, shop.clock.time())] if app is not None else hints,
     }
 
 

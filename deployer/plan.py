@@ -10,21 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deployer.errors import Refused
-from deployer.steps import (
-    Deploy,
-    Prune,
-    PublishStatic,
-    RunHooks,
-    SessionsArrived,
-    Smoke,
-    Start,
-    Step,
-    StopSlot,
-    StoreWar,
-    WarmUp,
-)
-from deployer.switching import Switch
-from deployer.watching import Watch
+from deployer.steps.checks import RunHooks, Smoke, WarmUp
+from deployer.steps.files import Prune, PublishStatic, StoreWar
+from deployer.steps.sessions import SessionsArrived
+from deployer.steps.slots import Deploy, Start, StopSlot
+from deployer.steps.switch import Switch
+from deployer.steps.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,6 +23,7 @@ if TYPE_CHECKING:
 
     from deployer.release import InstanceFacts, Observed, Release
     from deployer.settings import Strategy
+    from deployer.steps.base import Step
     from deployer.ways import Ways
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from deployer.journal import Phase, RunState, StepState
     from deployer.plan import Plan
     from deployer.site import Site
-    from deployer.steps import Done, Step
+    from deployer.steps.base import Done, Step
 
 State = Literal["done", "undone", "failed"]
 EventKind = Literal["started", "said", "done", "failed", "undoing", "undone", "undo-failed", "warning"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from site_model import Model, release
 
-from deployer.steps import StopSlot
+from deployer.steps.slots import StopSlot
 
 
 @pytest.mark.parametrize("strategy", ["return", "swap"])

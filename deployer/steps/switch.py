@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deployer.errors import DeployerError, ReleaseFailed
 from deployer.proxy_client import AnswerLost, ProxyRefused
-from deployer.steps import POLL, Done
+from deployer.steps.base import POLL, Done
 from proxy.wire import SwitchRequest
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from deployer.errors import DeployerError, ReleaseFailed
 from deployer.log_causes import causes
 from deployer.proxy_client import AnswerLost, ProxyRefused
-from deployer.steps import POLL, Done
-from deployer.switching import settled
+from deployer.steps.base import POLL, Done
+from deployer.steps.switch import settled
 from deployer.trial import (
     FEWEST_FOR_P99,
     FEWEST_REQUESTS,
