@@ -69,14 +69,17 @@ def _rows(strategy: Strategy, steps: Sequence[str]) -> Iterable[Row]:
 
 
 def choose(only: Sequence[str]) -> tuple[Row, ...]:
-    """The rows whose names have one of the texts in them, case ignored; all rows without a text.
+    """The rows whose names have one of the texts in them, in the texts' order, case ignored; all rows without a text.
 
     Raises ValueError for a text that no row has.
     """
     rows = all_rows()
     if not only:
         return rows
+    chosen: dict[Row, None] = {}
     for text in only:
-        if not any(text.lower() in row.name.lower() for row in rows):
+        found = [row for row in rows if text.lower() in row.name.lower()]
+        if not found:
             raise ValueError(f"no row has {text!r} in its name; --list shows all")
-    return tuple(row for row in rows if any(text.lower() in row.name.lower() for text in only))
+        chosen |= dict.fromkeys(found)
+    return tuple(chosen)
