@@ -16,6 +16,7 @@ MAX_EXTENSIONS: Final = 8192
 MAX_CHUNK: Final = 2**60
 """A larger size is within the grammar, but overflows the arithmetic of some parsers."""
 MAX_TRAILERS: Final = 8192
+MAX_TRAILER_FIELDS: Final = 100
 SMALL_CHUNK_FRAME: Final = 5
 """Bytes around the content of a chunk whose size has one digit."""
 
@@ -155,6 +156,8 @@ class ChunkedBody:
             return self._sent(data, position, unsent, out), b""
         if FIELD_BLOCK.fullmatch(data, position, end) is None:
             raise BodyError("a trailer is not valid")
+        if data.count(b"\n", position, end) - 1 > MAX_TRAILER_FIELDS:
+            raise BodyError("there are too many trailers")
         self.done = True
         rest = data[end:]
         if self._decode:

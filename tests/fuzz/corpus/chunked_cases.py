@@ -72,6 +72,11 @@ _EXTENSIONS: Final = tuple(
         ("cr", b";a\rb", "bare CR", (H11,)),
         ("nul", b";a\x00", "NUL", (H11,)),
         ("control", b";a\x01", "a control byte", (H11,)),
+        *(
+            (f"quoted-{byte:02x}", b';a="%c"' % byte, "a control byte in a text", (H11,))
+            for byte in (0x00, 0x01, 0x08, 0x0B, 0x0D, 0x1F, 0x7F)
+        ),
+        ("quoted-pair-nul", b';a="\\\x00"', "a control byte, though it is escaped", (H11,)),
         ("space-at-end", b";a ", "white space before the line's end", (H11,)),
         ("no-semicolon", b" a", "no semicolon", ()),
     )
@@ -84,6 +89,9 @@ _VALID: Final = (
     _accepted("zeros-last", b"3\r\nabc\r\n0000\r\n\r\n", payload=b"abc"),
     _accepted("line-ends-inside", b"4\r\n\r\n\r\n\r\n5\r\n0\r\n\r\n\r\n" + _END, payload=b"\r\n\r\n0\r\n\r\n"),
     _accepted("rest", b"1\r\na\r\n" + _END + b"GET / HTTP/1.1\r\n", payload=b"a", rest=b"GET / HTTP/1.1\r\n"),
+    _accepted("100-trailers", b"0\r\n" + b"X: a\r\n" * 100 + b"\r\n", payload=b"",
+              forwarded=b"0\r\n" + b"X: a\r\n" * 100 + b"\r\n", case="9"),
+    _refused("101-trailers", b"0\r\n" + b"X: a\r\n" * 101 + b"\r\n", "over 100 fields", _BOTH, case="9"),
     _refused("extension-flood", b"1;abcdef\r\nx\r\n" * 1500 + _END, "seven times the payload", _BOTH),
     _accepted("extension-signatures", (b"10;chunk-signature=%b\r\n" % (b"a" * 64) + b"x" * 16 + b"\r\n") * 100 + _END,
               payload=b"x" * 1600, forwarded=(b"10\r\n" + b"x" * 16 + b"\r\n") * 100 + _END),
