@@ -26,7 +26,7 @@ from deployer.remote.connection import ConnectionGone, Place, connected
 from deployer.remote.following import Follower, new_job_id
 from deployer.remote.jobs import all_jobs
 from deployer.remote.screen import Screen
-from deployer.remote.upload import upload
+from deployer.remote.upload import Progress, upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,38 +118,82 @@ def test_what_was_released_from_here_is_known_there_and_seen_here(server: SshSer
     assert "by temp, and back to production" in planned.stdout
 
 
-def test_a_broken_upload_goes_on_where_it_ended(server: SshServer, site: Deployed) -> None:
+@pytest.fixture
+def at_home(server: SshServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is the client."""
+    monkeypatch.setenv("HOME", str(server.home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+
+
+def place_of(server: SshServer, site: Deployed, port: int | None = None) -> Place:
+    return Place(Address("127.0.0.1", "root", port or server.port), str(site.directory), server.identity)
+
+
+async def sent(place: Place, source: Path, free: int = 1 << 30) -> tuple[list[Progress], int]:
+    """Every report of an upload, and the bytes that went over the line."""
+    reports: list[Progress] = []
+    async with connected(place) as connection:
+        done = await upload(connection, place, source, reports.append, free=free)
+    assert done.path.endswith(f"/{source.name}")
+    return reports, done.sent
+
+
+@pytest.mark.usefixtures("at_home")
+async def test_a_broken_upload_goes_on_where_it_ended(server: SshServer, site: Deployed) -> None:
     war = big_war(server, site)
     with Relay(server.port, after=2 << 20) as relay:
         server.know(relay.port)
-        broken = server.run("check", str(war), *there(site), port=relay.port)
-        assert broken.returncode == 3
-        assert "lost during the upload" in broken.stderr
-        assert "goes on from where it ended" in broken.stderr
+        place = place_of(server, site, relay.port)
+        with pytest.raises(Refused, match="was lost during the upload") as broken:
+            await sent(place, war)
+        assert "goes on from where it ended" in broken.value.advice
         [part] = uploads(site)
         assert part.name == f"{war.name}.part"
-        assert part.stat().st_size >= 1 << 20
-        again = server.run("check", str(war), *there(site), port=relay.port)
-    assert "going on from 1." in again.stderr or "going on from 2." in again.stderr
-    [whole] = uploads(site)
-    assert whole.name == war.name
-    assert hashlib.sha256(whole.read_bytes()).digest() == hashlib.sha256(war.read_bytes()).digest()
+        there_already = part.stat().st_size
+        assert there_already >= 1 << 20
+        reports, count = await sent(place, war)
+        assert (reports[0].resumed, count) == (there_already, (3 << 20) - there_already)
+        [whole] = uploads(site)
+        assert whole.name == war.name
+        assert whole.read_bytes() == war.read_bytes()
+        assert await sent(place, war) == ([Progress(war.name, 3 << 20, 3 << 20, 3 << 20)], 0)
 
 
-def test_a_damaged_part_is_sent_anew(server: SshServer, site: Deployed) -> None:
+@pytest.mark.usefixtures("at_home")
+@pytest.mark.parametrize("damage", [lambda data: data[:99] + b"!" + data[100:5000], lambda data: data + b"too long"])
+async def test_a_damaged_part_is_sent_anew(server: SshServer, site: Deployed, damage: Callable[[bytes], bytes]) -> None:
     war = big_war(server, site, 1 << 20)
     content = war.read_bytes()
-    name = hashlib.sha256(content).hexdigest()[:16]
-    part = site.directory / "var/remote/uploads" / name / f"{war.name}.part"
+    part = site.directory / "var/remote/uploads" / hashlib.sha256(content).hexdigest()[:16] / f"{war.name}.part"
     part.parent.mkdir(parents=True)
-    part.write_bytes(content[:1000] + b"!" + content[1001:5000])
-    sent = server.run("check", str(war), *there(site))
-    assert "going on" not in sent.stderr
-    assert uploads(site)[0].read_bytes() == content
-    part.write_bytes(content + b"too long")
-    uploads(site)[0].unlink()
-    server.run("check", str(war), *there(site))
-    assert uploads(site)[0].read_bytes() == content
+    part.write_bytes(damage(content))
+    reports, count = await sent(place_of(server, site), war)
+    assert (reports[0].resumed, count) == (0, 1 << 20)
+    [whole] = uploads(site)
+    assert whole.read_bytes() == content
+
+
+@pytest.mark.usefixtures("at_home")
+async def test_a_file_that_changes_while_it_is_sent_never_gets_its_name(server: SshServer, site: Deployed) -> None:
+    war = big_war(server, site)
+    place = place_of(server, site)
+
+    def change(progress: Progress) -> None:
+        if progress.sent == 1 << 20:
+            war.write_bytes(os.urandom(3 << 20))
+
+    async with connected(place) as connection:
+        with pytest.raises(Refused, match="its SHA-256 differs"):
+            await upload(connection, place, war, change, free=1 << 30)
+    assert uploads(site) == []
+
+
+@pytest.mark.usefixtures("at_home")
+async def test_a_server_without_room_is_sent_nothing(server: SshServer, site: Deployed) -> None:
+    with pytest.raises(Refused, match="has 5 MiB free at") as refused:
+        await sent(place_of(server, site), site.war(1), free=5 << 20)
+    assert "make room there" in refused.value.advice
+    assert uploads(site) == []
 
 
 def test_a_lost_connection_is_made_again_and_nothing_is_shown_twice(server: SshServer, site: Deployed) -> None:
@@ -170,29 +214,16 @@ def test_a_lost_connection_is_made_again_and_nothing_is_shown_twice(server: SshS
     assert lines == (all_jobs(site.directory)[0].directory / "out").read_text().splitlines()
 
 
-async def test_a_server_without_room_is_sent_nothing(
-    server: SshServer, site: Deployed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(server.home))
-    place = Place(Address("127.0.0.1", "root", server.port), str(site.directory), server.identity)
-    async with connected(place) as connection:
-        with pytest.raises(Refused, match="has 5 MiB free at") as refused:
-            await upload(connection, place, site.war(1), lambda _: None, free=5 << 20)
-    assert "make room there" in refused.value.advice
-    assert uploads(site) == []
-
-
+@pytest.mark.usefixtures("at_home")
 async def test_a_connection_that_stays_lost_is_given_up_and_the_release_goes_on(
-    server: SshServer, site: Deployed, monkeypatch: pytest.MonkeyPatch
+    server: SshServer, site: Deployed
 ) -> None:
-    monkeypatch.setenv("HOME", str(server.home))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     site.configure(more=WAITING)
     war = site.war(1)
     out, err = io.BytesIO(), io.BytesIO()
     with Relay(server.port) as relay:
         server.know(relay.port)
-        place = Place(Address("127.0.0.1", "root", relay.port), str(site.directory), server.identity)
+        place = place_of(server, site, relay.port)
         screen = Screen(out, err, terminal=False, json_events=False)
         follower = Follower(place, screen, new_job_id(), ["release", war.name], patience=0.5)
         async with connected(place) as connection:
