@@ -17,7 +17,8 @@ from benchmarks.faults.users import Users
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.tomcat
+# A row is a release and what mends it: half a minute on a quiet machine, minutes on a busy one.
+pytestmark = [pytest.mark.tomcat, pytest.mark.timeout(400)]
 
 ROWS = (
     "swap: start temp: idle Tomcat",
