@@ -50,13 +50,13 @@ class TrialSite:
         file.write_text(file.read_text().replace("watch: {for: 300ms}", f"watch: {{{text}}}"))
 
     @contextmanager
-    def users(self, count: int = 4) -> Iterator[Counter[int]]:
+    def users(self, count: int = 2) -> Iterator[Counter[int]]:
         """How often they got which status."""
         stop, seen, lock = threading.Event(), Counter[int](), threading.Lock()
 
         def ask(number: int) -> None:
             connection = http.client.HTTPConnection("127.0.0.1", self.front, timeout=20)
-            while not stop.wait(0.02):
+            while not stop.wait(0.05):
                 connection.request("GET", f"/cart?item={number}")
                 response = connection.getresponse()
                 response.read()
@@ -205,12 +205,13 @@ def test_a_trial_is_taken_over_from_a_killed_deployer(site: TrialSite, strategy:
     with site.users() as seen:
         site.killed_in_the_watch(site.deployed.war(2), strategy)
         assert site.version() == "ok 2"
-        another = site.deployed.run("release", str(site.deployed.war(3)))
-        assert another.returncode == 3
-        assert "the switch to temp is on trial: another release can't begin" in another.stderr
-        stopped = site.deployed.run("stop", "production")
-        assert stopped.returncode == 3
-        assert "production is where the trial of temp goes back to" in stopped.stderr
+        if strategy == "swap":
+            another = site.deployed.run("release", str(site.deployed.war(3)))
+            assert another.returncode == 3
+            assert "the switch to temp is on trial: another release can't begin" in another.stderr
+            stopped = site.deployed.run("stop", "production")
+            assert stopped.returncode == 3
+            assert "production is where the trial of temp goes back to" in stopped.stderr
         done = site.deployed.run(then)
     assert done.returncode == 0, done.stdout + done.stderr
     status = site.deployed.status()
