@@ -93,6 +93,7 @@ def _slot(shop: Workshop, name: str) -> Iterator[Finding]:
         yield Finding("missing", f"slot {name} runs (pid {facts.pid}) but is not ready", f"see `deployer logs {name}`")
     else:
         yield Finding("ok", f"slot {name} runs (pid {facts.pid}) on ports {ports}")
+        yield from (Finding("missing", f"slot {name}: {fault}", fault.advice) for fault in slot.faults())
         yield from _members(shop, name)
 
 
@@ -122,9 +123,9 @@ def _memory(shop: Workshop) -> Iterator[Finding]:
     if free is None or all(slot.observe().running for slot in shop.slots.values()):
         return
     if free < LEAST_MEMORY:
-        yield Finding(
-            "missing", f"{free >> 20} MiB of memory are free", "another Tomcat needs about 400; see tomcat.jvm"
-        )
+        kind = shop.settings.kind
+        advice = "the command's server may need more" if kind == "command" else f"a JVM needs about 400; see {kind}.jvm"
+        yield Finding("missing", f"{free >> 20} MiB of memory are free", advice)
     else:
         yield Finding("ok", f"{free >> 20} MiB of memory are free")
 

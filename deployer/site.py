@@ -43,8 +43,11 @@ class SlotServer(Protocol):
     def observe(self) -> InstanceFacts:
         """What it does now; never fails because it is down."""
 
+    def faults(self) -> Sequence[DeployerError]:
+        """What would keep it from being started again, such as a missing unit. Also while it runs."""
+
     def obstacles(self) -> Sequence[DeployerError]:
-        """What would keep it from starting, such as a port that another process has. Only while it is stopped."""
+        """Its faults, and ports that another process has. Only while it is stopped."""
 
     def deploy(self, release: Release) -> None:
         """Puts a release into the stopped slot. Cut off, it leaves a slot that knows no release."""

@@ -62,9 +62,17 @@ class CommandSlot:
         """See SlotServer."""
         return self.server.observe()
 
+    def faults(self) -> Sequence[DeployerError]:
+        """See SlotServer."""
+        program = self.spec.command[0]
+        if "{" in program or shutil.which(program, path=self.env.get("PATH", "")):
+            return self.server.launcher.obstacles()
+        what = f"there is no program {program} to start slot {self.spec.name} with"
+        return [InstanceError(what, "install it, or set command"), *self.server.launcher.obstacles()]
+
     def obstacles(self) -> Sequence[DeployerError]:
         """See SlotServer."""
-        return [*self._missing_program(), *self.server.obstacles()]
+        return [*self.faults(), *self.server.obstacles()]
 
     def deploy(self, release: Release) -> None:
         """See SlotServer."""
@@ -75,8 +83,8 @@ class CommandSlot:
     def start(self) -> None:
         """See SlotServer."""
         prepare(self.spec.name, self.spec.base, TREE, self.account)
-        for missing in self._missing_program():
-            raise missing
+        for fault in self.faults():
+            raise fault
         self.server.start(self._launch)
 
     def wait_ready(self, say: Say) -> None:
@@ -103,11 +111,3 @@ class CommandSlot:
         spec, account = self.spec, self.account
         env = {**self.env, **account.environment(spec.directory), **spec.variables(file)}
         return Launch(spec.line(file), spec.directory, env, account, spec.log_file)
-
-    def _missing_program(self) -> list[InstanceError]:
-        program = self.spec.command[0]
-        if "{" in program or shutil.which(program, path=self.env.get("PATH", "")):
-            return []
-        return [
-            InstanceError(f"there is no program {program} to start slot {self.spec.name}", "install it, or set command")
-        ]

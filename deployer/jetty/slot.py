@@ -64,9 +64,13 @@ class JettySlot:
         """See SlotServer."""
         return self.server.observe()
 
+    def faults(self) -> Sequence[DeployerError]:
+        """See SlotServer."""
+        return self.server.launcher.obstacles()
+
     def obstacles(self) -> Sequence[DeployerError]:
         """See SlotServer."""
-        return self.server.obstacles()
+        return [*self.faults(), *self.server.obstacles()]
 
     def deploy(self, release: Release) -> None:
         """See SlotServer."""

@@ -72,12 +72,8 @@ class AnsweringServer:
         )
 
     def obstacles(self) -> list[InstanceError]:
-        """What would keep the stopped server from starting. Raises nothing."""
-        address = self.address
-        return [
-            *self.launcher.obstacles(),
-            *port_obstacles(address.slot, address.host, {"http_port": address.port}),
-        ]
+        """Who has the stopped server's port. Raises nothing."""
+        return port_obstacles(self.address.slot, self.address.host, {"http_port": self.address.port})
 
     def need_stopped(self) -> None:
         """Raises InstanceError when it runs: a release is never replaced under a running server."""

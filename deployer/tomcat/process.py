@@ -106,11 +106,15 @@ class Instance:
             )
         self._deployment.place(war, release_id, self.account, f"{self.spec.webapp}.war")
 
+    def faults(self) -> list[InstanceError]:
+        """What would keep it from being started again, but for ports. It raises nothing."""
+        return self._launcher.obstacles()
+
     def obstacles(self) -> list[InstanceError]:
         """What would keep a stopped instance from listening on its ports, and who has them. It raises nothing."""
         spec = self.spec
         wanted = dict(zip(_PORT_KEYS, spec.ports, strict=False))
-        return [*self._launcher.obstacles(), *port_obstacles(spec.name, spec.address, wanted)]
+        return [*self.faults(), *port_obstacles(spec.name, spec.address, wanted)]
 
     def start(self) -> None:
         """Starts the JVM and returns; `wait_ready` waits for the application.

@@ -70,6 +70,10 @@ class TomcatSlot:
         """See SlotServer."""
         return self.instance.observe()
 
+    def faults(self) -> Sequence[DeployerError]:
+        """See SlotServer."""
+        return self.instance.faults()
+
     def obstacles(self) -> Sequence[DeployerError]:
         """See SlotServer."""
         return self.instance.obstacles()

@@ -104,6 +104,13 @@ def test_releases_by_systemd(site: Deployed, proxy: FakeProxy) -> None:
     assert stale.returncode == 3
     assert f"{site.directory}/units/{temp} is not what deployer.yaml says now" in stale.stderr
     assert calls(site) == orders
+    # Also where both slots run: none of them is stopped that could not be started again.
+    configure(site)
+    assert site.run("start", "temp").returncode == 0
+    configure(site, jvm="-Xmx80m")
+    swap = site.run("release", str(site.war(3)), "--strategy", "swap")
+    assert (swap.returncode, calls(site)) == (3, [*orders, f"start {temp}"])
+    assert f"{temp} is not what deployer.yaml says now" in swap.stderr
 
 
 def test_a_release_that_does_not_start_is_stopped_and_undone(site: Deployed, proxy: FakeProxy) -> None:
