@@ -319,7 +319,8 @@ class Downstream(asyncio.Protocol):
     def _body_received(self, data: bytes) -> None:
         """The rest of a request whose exchange has begun."""
         exchange = self._exchange
-        assert exchange is not None
+        if exchange is None:
+            return  # a file is on its way, and behind it the connection ends
         self.deadline = self._server.time + self._server.timeouts.body
         rest = b""
         if self._state == _LENGTH:

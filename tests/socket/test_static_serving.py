@@ -247,6 +247,22 @@ def test_a_client_that_stops_reading_is_cut_off(run: Callable[..., None]) -> Non
     run(scenario, larger=True)
 
 
+@pytest.mark.parametrize("framing", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
+def test_a_request_s_body_that_goes_on_while_the_file_is_sent(run: Callable[..., None], framing: str) -> None:
+    async def scenario(site: Site) -> None:
+        client = await site.client(limit=4096)
+        client.ask("large.bin", framing)
+        status, fields = await client.head()
+        assert (status, fields["Connection"]) == (200, "close")
+        client.writer.write(b"x" * 50_000)
+        await client.writer.drain()
+        assert await client.reader.readexactly(len(LARGE)) == LARGE
+        assert await client.reader.read() == b""
+        await client.close()
+
+    run(scenario)
+
+
 def test_a_client_that_leaves_in_the_middle(run: Callable[..., None]) -> None:
     async def scenario(site: Site) -> None:
         client = await site.client(limit=4096)
