@@ -12,6 +12,8 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from deployer.config_file import load as load_settings
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -134,6 +136,18 @@ def test_the_examples_migrations_are_one_line_and_name_revisions_that_exist() ->
     assert len(script.get_heads()) == 1
     marked = {one.revision: one.module.breaks_before for one in walked if hasattr(one.module, "breaks_before")}
     assert marked == {"0005_contract": "0004_settle"}
+
+
+def test_the_examples_settings_run_each_moment_of_the_tool() -> None:
+    hooks = load_settings(str(EXAMPLE / "deployer.yaml")).hooks
+    ran = {
+        moment: [hook.run.rpartition(" ")[2] for hook in getattr(hooks, moment)] for moment in type(hooks).model_fields
+    }
+    assert {moment: words for moment, words in ran.items() if words} == {
+        "before_start": ["before"],
+        "smoke": ["check"],
+        "after_release": ["after"],
+    }
 
 
 def test_without_the_deployers_variables_it_says_so(
