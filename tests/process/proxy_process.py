@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 100.0
+"""Seconds for what takes one or two: a machine may be busy with other things. A test has 120."""
 
 
 def free_port() -> int:
@@ -31,7 +33,7 @@ def free_port() -> int:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Returns when it holds. It looks again and again, as other processes tell the test nothing."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -146,7 +148,7 @@ class ProxyProcess:
         """Runs a command to its end: exit code, and what it said."""
         before = len(self.log())
         process = await self.spawn(*arguments)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             return await process.wait(), self.log()[before:]
 
     async def start(self) -> ProxyProcess:
@@ -156,7 +158,7 @@ class ProxyProcess:
 
     async def until_ready(self, workers: int | None = None) -> Status:
         """Returns when every worker serves; `workers`: and there are so many."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 with suppress(OSError):
                     status = await self.status()
@@ -181,7 +183,7 @@ class ProxyProcess:
 
     async def until_shop(self, condition: Callable[[AppStatus], bool]) -> None:
         """Returns when the app is so."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not condition(await self.shop()):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
-from proxy_process import ROOT, ProxyProcess, free_port, until
+from proxy_process import PATIENCE, ROOT, ProxyProcess, free_port, until
 
 from benchmarks.switching.account import Faults, Switch, faults
 from benchmarks.switching.records import Answer, Event, Outcome, read_answers, read_events
@@ -40,7 +40,7 @@ class Recorder:
             stdin=asyncio.subprocess.DEVNULL,
             cwd=ROOT,
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not await self._listens():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
@@ -96,7 +96,7 @@ class RecordedSite:
 
     async def switch_when_possible(self, old: str, new: str) -> None:
         """As `switch`, tried again while workers of a supervisor that was killed still end requests."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while (answer := await self.switch(old, new))[0] != 200:
                 assert "a supervisor that is gone" in answer[1]["detail"], answer
                 await asyncio.sleep(0.05)

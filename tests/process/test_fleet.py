@@ -73,7 +73,7 @@ class Site:
 
     async def launch(self, body: str, count: int = 1) -> None:
         self.become(body)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.fleet.launch(SETTINGS, self.listeners, count, commit=lambda: None)
 
     def become(self, body: str) -> None:
@@ -85,7 +85,7 @@ class Site:
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     site = Site(tmp_path)
     yield site
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await site.fleet.stop(0.1)
 
 
@@ -116,11 +116,11 @@ async def test_a_generation_that_does_not_come_up_leaves_the_old_one(site: Site)
 
 async def test_a_worker_that_dies_gets_a_successor_until_one_lives(site: Site) -> None:
     await site.launch(SERVES + "os.kill(os.getpid(), 9)")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(site.owner.lost) < 3:
             await site.fleet.changed()
     site.become(SERVES + "hear()")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not site.fleet.all_ready:
             await site.fleet.changed()
     assert site.fleet.deaths >= 3
@@ -139,7 +139,7 @@ async def test_the_last_events_are_heard_before_the_death(site: Site) -> None:
 async def test_a_worker_that_does_not_stop_is_killed(site: Site) -> None:
     await site.launch(SERVES + "time.sleep(60)")
     [worker] = site.fleet.current.values()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await site.fleet.stop(0.1)
     assert worker.how_it_ended() == "was killed: it did not stop in time"
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from proxy_process import ROOT, Backend, free_port
+from proxy_process import PATIENCE, ROOT, Backend, free_port
 
 from proxy.address import Endpoint
 from proxy.config_file import loads
@@ -72,7 +72,7 @@ class Supervisor:
     async def ask(self, order: orders.Order, answer: type[orders.Event]) -> None:
         assert self._link is not None
         self._link.send(orders.encode(order))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             assert isinstance(orders.decode_event(await self._events.get()), answer)
 
     async def hold(self, spreading: orders.Spreading | None = None) -> None:
@@ -109,7 +109,7 @@ async def get(port: int, cookie: str = "") -> str:
     try:
         sent = f"Cookie: {cookie}\r\n" if cookie else ""
         writer.write(f"GET / HTTP/1.1\r\nHost: shop\r\n{sent}Connection: close\r\n\r\n".encode())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             answer = await reader.read()
     finally:
         writer.close()

@@ -187,7 +187,7 @@ async def test_a_second_signal_ends_it_at_once(proxy: ProxyProcess, backends: di
     proxy.process.terminate()
     await until(lambda: "stopping" in proxy.log())
     proxy.process.terminate()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(25):  # the graceful stop would have 30
         await proxy.process.wait()
     with pytest.raises((AssertionError, OSError)):
         await slow

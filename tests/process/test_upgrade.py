@@ -184,7 +184,7 @@ async def test_a_signal_to_stop_is_not_lost_in_an_upgrade(proxy: ProxyProcess) -
     upgrade = asyncio.create_task(_call_until_it_ends(proxy))
     await until(lambda: "going on with the new code" in proxy.log())
     proxy.process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert await proxy.process.wait() == 0
     await upgrade
     assert "stopping" in proxy.log()
@@ -205,7 +205,7 @@ async def test_a_successor_that_dies_leaves_the_workers(proxy: ProxyProcess) -> 
         await load.more(20)
         code, said = await proxy.command("upgrade")
         assert (code, "its workers serve on" in said) == (4, True), said
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await proxy.process.wait() == 1
         await load.more(50)
         change(proxy, "control/successor.py", "        1 / 0", "        pass")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from proxy_process import ProxyProcess, until
+from proxy_process import PATIENCE, ProxyProcess, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -82,7 +82,7 @@ class Socket:
 
     async def rest(self) -> bytes:
         """What comes until the end, which is an orderly one."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             data = await self._reader.read()
         await self.close()
         return data
@@ -97,7 +97,7 @@ class Socket:
 async def site(tmp_path: Path) -> AsyncIterator[ProxyProcess]:
     slots = {name: await Echo().start() for name in ("production", "temp")}
     proxy = ProxyProcess(tmp_path, slots)  # type: ignore[arg-type]
-    proxy.configure(timeouts={"stop": "20s"})
+    proxy.configure(timeouts={"stop": "90s"})
     try:
         yield await proxy.start()
     finally:
@@ -140,7 +140,7 @@ async def test_each_is_told_when_its_worker_leaves(site: ProxyProcess, how: str)
     assert [await socket.rest() for socket in sockets] == [CLOSE] * SOCKETS
     await until(lambda: all(is_close(frame) for frame in closes(site, "production")))
     if how == "stop":
-        async with asyncio.timeout(15):  # well within the bound of 20 s: nobody waits for who has been told
+        async with asyncio.timeout(80):  # within the bound of 90 s: nobody waits for who has been told
             assert await site.process.wait() == 0
     else:
         fresh = await open_all(site)

@@ -356,6 +356,31 @@ class GateMachine(RuleBasedStateMachine):
         active, epoch = self.durable
         self.switch = Switchover("shop", active, epoch)
 
+    @precondition(lambda self: self.alive and self.workers and not self.orphans and not self.switch.switching)
+    @rule(
+        renamed=st.booleans(),
+        before=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(SESSIONS)), min_size=1, max_size=4),
+        after=st.lists(st.sampled_from(SESSIONS), max_size=4),
+    )
+    def supervisor_dies_while_it_writes(
+        self, renamed: bool, before: list[tuple[int, str | None]], after: list[str | None]
+    ) -> None:
+        """So that many runs get there."""
+        self.claim(before)
+        self.begin(other=True, drain=0.0, count=0)
+        while self.writing is None and any(worker.inbox or worker.outbox for worker in self.workers.values()):
+            for number, worker in list(self.workers.items()):
+                if worker.inbox:
+                    worker.obey()
+                elif worker.outbox:
+                    self.hear(number, worker)
+        self.supervisor_dies(renamed=renamed)
+        for orphan in self.orphans:
+            orphan.hear_the_end(self.durable[1])
+        for session in after:
+            for index in range(len(self.orphans)):
+                self.orphan_goes_on(index=index, session=session)
+
     @precondition(lambda self: self.orphans)
     @rule(index=st.integers(0, 2), session=st.sampled_from(SESSIONS))
     def orphan_goes_on(self, index: int, session: str | None) -> None:
