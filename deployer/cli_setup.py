@@ -33,7 +33,8 @@ def init(ctx: click.Context, /, **options: Any) -> None:
 
     Nothing that is there is changed. Exit code 3 when something is missing.
 
-    With --host: install this switchyard there, in a .venv, send the configuration where there is none, and do the same.
+    With --host: install this switchyard there, in a .venv, send the configuration (-c names it here) where there is
+    none, and do the same.
 
     \b
     deployer init --host deploy@shop.example.org
@@ -46,6 +47,8 @@ def init(ctx: click.Context, /, **options: Any) -> None:
     if place is not None:
         from deployer.remote.install import Wanted, install
 
+        if options["config"] and not Path(config).is_file():
+            raise click.UsageError(f"-c {config}: there is no such file here, to be sent")
         wanted = Wanted(Path(config), options["python"], install=options["yes"])
         print_findings(ctx, install(place, wanted, lambda text: click.echo(text, err=True)), options)
     if options["yes"] or options["python"]:

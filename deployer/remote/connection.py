@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from deployer.remote.address import Address
 
 _CONNECT = 15.0
+_LOGIN = 30.0
 _KEEPALIVE = 5.0
 _KEEPALIVES = 3
 """A dead connection is noticed after interval times count, in seconds: TCP alone takes many minutes."""
@@ -104,7 +105,7 @@ def _options(place: Place) -> asyncssh.SSHClientConnectionOptions:
         "password_auth": False,
         "kbdint_auth": False,
         "connect_timeout": _CONNECT,
-        "login_timeout": _CONNECT,
+        "login_timeout": _LOGIN,
         "keepalive_interval": _KEEPALIVE,
         "keepalive_count_max": _KEEPALIVES,
     }

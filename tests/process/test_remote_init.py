@@ -21,7 +21,12 @@ pytestmark = pytest.mark.skipif(SSHD is None, reason="there is no sshd: scripts/
 def server(tmp_path: Path) -> Iterator[SshServer]:
     """A server whose pip asks nobody: what switchyard depends on is lent to it from here."""
     lent = sysconfig.get_paths()["purelib"]
-    with ssh_server(tmp_path / "ssh", f"SetEnv PIP_NO_DEPS=1 PIP_NO_INDEX=1 PYTHONPATH={lent}") as running:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "apt-get").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/apt-log\n')
+    (programs / "apt-get").chmod(0o755)
+    path = f"{programs}:{os.environ['PATH']}"
+    with ssh_server(tmp_path / "ssh", f"SetEnv PIP_NO_DEPS=1 PIP_NO_INDEX=1 PYTHONPATH={lent} PATH={path}") as running:
         yield running
 
 
@@ -49,6 +54,12 @@ def test_init_installs_itself_and_what_is_there_stays(server: SshServer, tmp_pat
     again = json.loads(server.run("init", "--remote-dir", str(there), "--json").stdout)["findings"]
     assert "made" not in {one["state"] for one in again}
     assert [one["advice"] for one in again if "differs" in one["what"]] == ["it was left as it is"]
+    (there / "config/deployer.yaml").write_text(ours.read_text() + "tomcat: {home: /nowhere}\n")
+    assert server.run("init", "--remote-dir", str(there)).returncode == 3
+    assert not (tmp_path / "apt-log").exists()
+    assert server.run("init", "--yes", "--remote-dir", str(there)).returncode == 3
+    assert (tmp_path / "apt-log").read_text().splitlines()[1:] == ["install -q -y --no-install-recommends tomcat10"]
+    (there / "config/deployer.yaml").write_text(ours.read_text())
     asked = server.run("status", "--remote-dir", str(there))
     assert asked.returncode == 3
     assert "blue" in asked.stdout
