@@ -85,6 +85,7 @@ class _Told:
     begun: set[str] = field(default_factory=set)
     done: set[str] = field(default_factory=set)
     problem: str = ""
+    ended: bool = False
 
     def take(self, event: dict[str, Any]) -> str | None:
         """The step that begins with this event."""
@@ -94,10 +95,9 @@ class _Told:
             return str(event["step"])
         if kind == "step" and event["state"] == "done":
             self.done.add(event["step"])
-        if kind == "result":
-            self.problem = str(event["problem"])
-        elif kind == "error":
-            self.problem = str(event["message"])
+        if kind in ("result", "error"):
+            self.ended = True
+            self.problem = str(event["problem" if kind == "result" else "message"])
         return None
 
 
@@ -196,6 +196,9 @@ def _release(site: FaultSite, row: Row, war: Path) -> tuple[str, Injected]:
         injected.problem = f"the release had no step {row.step}: {', '.join(sorted(told.begun))} {told.problem}".strip()
     if code < 0:
         return "killed", injected
+    if not told.ended:
+        injected.problem = f"the deployer crashed, see {site.directory / 'release.log'}"
+        return f"crashed with {code}", injected
     ended = {0: "done", 1: "failed and undone", 3: "refused", 4: "failed, needs a person"}.get(code, f"exit {code}")
     problem = told.problem.splitlines()[0] if told.problem else ""
     return f"{ended}: {problem}" if problem else ended, injected
