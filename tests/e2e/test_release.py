@@ -58,10 +58,17 @@ warmup: {{requests: 60, paths: [/], timeout: 10s}}
 watch: {{for: 2s, max_p99: 5s}}
 """
 
-# For releases that must fail: the probe gives up sooner, and a slow page is an error.
-STRICT = DEPLOYER.replace("timeout: 60s", "timeout: 20s").replace(
-    "smoke: [", "smoke: [{{path: /whoami, max_time: 700ms}}, "
+# For releases that must fail: a slow page is an error.
+STRICT = DEPLOYER.replace("smoke: [", "smoke: [{{path: /whoami, max_time: 700ms}}, ")
+
+# For releases whose faults only users meet: the trial must find them, and ends soon when nobody confirms it.
+TRIAL = (
+    DEPLOYER.replace("warmup: {{requests: 60, paths: [/], timeout: 10s}}", "warmup: null")
+    .replace(", {{path: /, contains: shop}}", "")
+    .replace("watch: {{for: 2s, max_p99: 5s}}", "watch: {{for: 30s, max_p99: 500ms, grace: 1s}}")
+    + "switch: {{hold: 1s, drain: 3s}}\n"
 )
+KILLED = TRIAL.replace("for: 30s, max_p99: 500ms", "for: 2s, max_p99: 5s")
 
 
 @dataclass
@@ -72,13 +79,14 @@ class Users:
     """
 
     port: int
+    count: int = USERS
     failures: list[str] = field(default_factory=list)
     requests: int = 0
 
     @contextmanager
     def busy(self) -> Iterator[Users]:
         stop = threading.Event()
-        threads = [threading.Thread(target=self._one, args=(stop,)) for _ in range(USERS)]
+        threads = [threading.Thread(target=self._one, args=(stop,)) for _ in range(self.count)]
         for thread in threads:
             thread.start()
         try:
@@ -193,6 +201,8 @@ def shop() -> Iterator[Shop]:
     (directory / "proxy.yaml").write_text(PROXY.format(**ports))
     (directory / "deployer.yaml").write_text(DEPLOYER.format(**ports))
     (directory / "strict.yaml").write_text(STRICT.format(**ports))
+    (directory / "trial.yaml").write_text(TRIAL.format(**ports))
+    (directory / "killed.yaml").write_text(KILLED.format(**ports))
     made = Shop(directory, ports["front"])
     log = (directory / "proxy.log").open("wb")
     command = [sys.executable, "-m", "proxy", "run", "-c", "proxy.yaml"]
@@ -288,4 +298,47 @@ def test_a_deployer_that_is_killed_is_noticed_by_nobody(shop: Shop, at: str, the
         assert shop.version() == str(new)
         shop.released(then)
     assert shop.version() == (before if then == "rollback" else str(new))
+    assert shop.status()["active"] == "production"
+
+
+@pytest.mark.parametrize(
+    ("variant", "why", "evidence"),
+    [
+        ("errors", "were 5xx", ": 500, "),
+        ("slow", "the 99th percentile of", "/counter"),
+    ],
+)
+def test_what_only_users_meet_is_undone_by_the_proxy(shop: Shop, variant: str, why: str, evidence: str) -> None:
+    before = shop.version()
+    users = Users(shop.front, count=30 if variant == "slow" else USERS)
+    with users.busy():
+        done = shop.deployer("release", shop.war(12, variant), "-c", "trial.yaml")
+    assert done.returncode == 1, done.stdout
+    for words in ("the trial of temp failed", why, "production is active again", evidence, "the site is as before"):
+        assert words in done.stdout
+    status = shop.status()
+    assert (status["active"], status["last_trial"]["outcome"]) == ("production", "reverted")
+    assert not status["slots"]["temp"]["running"]
+    assert shop.version() == before
+
+
+def test_a_killed_deployers_switch_is_undone_by_the_proxy_and_noticed_by_nobody(shop: Shop) -> None:
+    before = shop.version()
+    with shop.users():
+        command = [sys.executable, "-m", "deployer", "release", shop.war(13), "-c", "killed.yaml", "--json"]
+        with subprocess.Popen(command, cwd=shop.directory, env=shop.environment, stdout=subprocess.PIPE) as running:
+            assert running.stdout is not None
+            for line in running.stdout:
+                event = json.loads(line)
+                if event.get("step") == "watch temp" and event["state"] == "started":
+                    running.kill()
+        end = time.monotonic() + 30
+        while shop.status()["active"] != "production":
+            assert time.monotonic() < end
+            time.sleep(0.5)
+        advice = "\n".join(shop.status()["advice"])
+        assert "the trial of temp was not confirmed: production is active again" in advice
+        assert shop.version() == before
+        shop.released("resume")
+    assert shop.version() == "13"
     assert shop.status()["active"] == "production"
