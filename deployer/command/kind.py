@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployer.command import layout
-from deployer.command.slot import CommandSlot
+from deployer.command.recipe import CommandRecipe
 from deployer.errors import ConfigurationError, Refused
 from deployer.kinds import PlainFile
 from deployer.server import account as accounts
 from deployer.server.answering import Address, AnsweringServer
+from deployer.server.answering_slot import AnsweringSlot
 from deployer.server.deployment import Deployment
 from deployer.server.launcher import ProcessLauncher
 from deployer.server.processes import Processes
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from deployer.clock import Clock
     from deployer.settings import CommandSettings, Settings
     from deployer.war import Finding
+
+
+_NOT_SHARED = "the deployer shares no sessions of this kind of slot"
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,11 @@ class CommandKind:
         advice = "have smoke tests that show that it works"
         return [Finding("note", "a release of kind command is not looked into: the checks of WARs are skipped", advice)]
 
-    def slots(self, clock: Clock, *, make_keys: bool) -> Mapping[str, CommandSlot]:
+    def slots(self, clock: Clock, *, make_keys: bool) -> Mapping[str, AnsweringSlot]:
         """See Kind."""
         return {name: self._slot(name, clock) for name in self.settings.slots}
 
-    def _slot(self, name: str, clock: Clock) -> CommandSlot:
+    def _slot(self, name: str, clock: Clock) -> AnsweringSlot:
         settings, slot, processes = self.settings, self.settings.slots[name], Processes()
         program, *words = self.command.run
         spec = layout.CommandSpec(
@@ -109,7 +113,8 @@ class CommandKind:
             processes=processes,
             clock=clock,
         )
-        return CommandSlot(spec, server, account, os.environ, settings.health.timeout, self.command.stop)
+        recipe = CommandRecipe(spec, account, os.environ)
+        return AnsweringSlot(recipe, server, account, settings.health.timeout, self.command.stop, _NOT_SHARED)
 
 
 def find(settings: Settings) -> CommandKind:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from deployer.jetty import layout
 from deployer.jetty.home import LEAST_JAVA, find_jetty
-from deployer.jetty.slot import JettySlot
+from deployer.jetty.recipe import JettyRecipe
 from deployer.server import account as accounts
 from deployer.server.answering import Address, AnsweringServer
+from deployer.server.answering_slot import AnsweringSlot
 from deployer.server.deployment import Deployment
 from deployer.server.java import find_java
 from deployer.server.launcher import ProcessLauncher
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from deployer.server.java import Java
     from deployer.settings import Settings
     from deployer.war import Finding
+
+
+_NOT_SHARED = "the sessions of Jetty slots are not shared"
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,11 @@ class JettyKind:
 
         return check_war(path, self.java.version, JETTY_9)
 
-    def slots(self, clock: Clock, *, make_keys: bool) -> Mapping[str, JettySlot]:
+    def slots(self, clock: Clock, *, make_keys: bool) -> Mapping[str, AnsweringSlot]:
         """See Kind."""
         return {name: self._slot(name, clock) for name in self.settings.slots}
 
-    def _slot(self, name: str, clock: Clock) -> JettySlot:
+    def _slot(self, name: str, clock: Clock) -> AnsweringSlot:
         settings, slot, processes = self.settings, self.settings.slots[name], Processes()
         jetty = settings.jetty or JettySettings()
         spec = layout.JettySpec(
@@ -94,7 +98,8 @@ class JettyKind:
             processes=processes,
             clock=clock,
         )
-        return JettySlot(spec, self.home, self.java, server, account, os.environ, settings.health.timeout, jetty.stop)
+        recipe = JettyRecipe(spec, self.home, self.java, account, os.environ)
+        return AnsweringSlot(recipe, server, account, settings.health.timeout, jetty.stop, _NOT_SHARED)
 
 
 def find(settings: Settings) -> JettyKind:

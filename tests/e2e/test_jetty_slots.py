@@ -26,7 +26,7 @@ from deployer.war import check_war, tomcat_server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deployer.jetty.slot import JettySlot
+    from deployer.server.answering_slot import AnsweringSlot
 
 pytestmark = [pytest.mark.tomcat]
 
@@ -88,7 +88,7 @@ class Ground:
         self.kind: JettyKind = find(loads(CONFIGURATION.format(p0=ports[0], p1=ports[1], base=directory)))
         self._class = self._compile()
 
-    def slot(self) -> JettySlot:
+    def slot(self) -> AnsweringSlot:
         """As another deployer would see it each time."""
         return self.kind.slots(SystemClock(), make_keys=False)["temp"]
 
@@ -110,7 +110,7 @@ class Ground:
             archive.writestr("WEB-INF/classes/tiny/App.class", code if jakarta else self._class)
         return path
 
-    def deploy(self, war: Path) -> JettySlot:
+    def deploy(self, war: Path) -> AnsweringSlot:
         slot, data = self.slot(), war.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
         slot.deploy(Release(digest[:12], digest, war, len(data), 0.0, war.name))
@@ -134,7 +134,7 @@ def ground() -> Iterator[Ground]:
         shutil.rmtree(directory)
 
 
-def get(slot: JettySlot, path: str) -> str:
+def get(slot: AnsweringSlot, path: str) -> str:
     request = urllib.request.Request(slot.place.url + path, headers={"X-Forwarded-For": "192.0.2.1"})
     request.add_header("X-Forwarded-Proto", "https")
     with urllib.request.urlopen(request, timeout=20) as response:
@@ -152,7 +152,7 @@ def test_it_starts_serves_outlives_the_deployer_and_stops_gracefully(ground: Gro
     assert (facts.running, facts.http_ready, facts.sessions) == (True, True, None)
     if os.geteuid() == 0 and slot.account.other:
         assert os.stat(f"/proc/{facts.pid}").st_uid == slot.account.uid
-    (slot.spec.base / "jetty.pid.json").unlink()
+    (slot.recipe.base / "jetty.pid.json").unlink()
     assert ground.slot().observe().pid == facts.pid
     with pytest.raises(InstanceError, match="runs as pid"):
         ground.deploy(ground.war("good.war"))

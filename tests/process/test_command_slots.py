@@ -6,9 +6,12 @@ import asyncio
 import hashlib
 import json
 import os
+import pwd
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +25,6 @@ from deployer.release import Release
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
     from deployer.site import SlotServer
 
@@ -233,3 +235,28 @@ def test_what_ignores_the_stop_is_killed(tmp_path: Path, bares: list[Bare]) -> N
 def test_a_program_that_is_not_there_is_an_obstacle(tmp_path: Path) -> None:
     slot = Bare(tmp_path, ["no-such-program", "{release}"]).slot
     assert "there is no program no-such-program" in str(slot.obstacles()[0])
+
+
+FORKS = "if os.fork() == 0:\n    import time\n    time.sleep(600)\nopen('kept', 'w').write(str(os.getuid()))"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start servers as another user")
+def test_as_root_it_runs_as_the_user_of_the_settings(bares: list[Bare]) -> None:
+    # Not pytest's directory: only its owner may enter it.
+    with tempfile.TemporaryDirectory(prefix="switchyard-", dir="/var/tmp") as made_here:
+        directory = Path(made_here)
+        directory.chmod(0o755)
+        bare = Bare(directory, ["/usr/bin/python3", "{release}", "{release}"])
+        bare.text = bare.text.replace("stop: 5s", "stop: 5s, user: nobody")
+        bare.slot = bare.again()
+        bares.append(bare)
+        assert bare.slot.warning == ""
+        bare.start(FORKS)
+        uid = pwd.getpwnam("nobody").pw_uid
+        assert os.stat(f"/proc/{bare.slot.observe().pid}").st_uid == uid
+        assert (directory / "var/temp/work/kept").read_text() == str(uid)
+        release = (directory / "var/temp/release/the app.py").stat()
+        assert (release.st_uid, release.st_mode & 0o777) == (0, 0o750)
+        # The child that it forked goes with it.
+        bare.slot.stop()
+        assert not bare.slot.observe().running
