@@ -55,8 +55,13 @@ class FaultSite:
     def __exit__(self, *_: object) -> None:
         Site.stop(self.directory)
         if self._proxy is not None:
-            with suppress(subprocess.TimeoutExpired):
+            # `proxy stop` has ended it, unless the commands themselves are broken.
+            self._proxy.terminate()
+            try:
                 self._proxy.wait(START_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._proxy.kill()
+                self._proxy.wait()
         for slot in SLOTS:
             self.kill_tomcat(slot)
 
