@@ -54,7 +54,7 @@ def read_war(path: Path) -> War:
             size = stream.tell()
         with zipfile.ZipFile(path) as archive:
             return War(path, sha256, size, len(archive.infolist()), _manifest(archive).get("Implementation-Version"))
-    except (OSError, *_DAMAGE) as why:
+    except (OSError, NotImplementedError, *_DAMAGE) as why:
         raise Refused(f"cannot read {path}: {why}", "build or upload the WAR again") from why
 
 
@@ -72,7 +72,7 @@ def check_war(path: Path, java_version: int, server: ServletServer) -> list[Find
             if not _hopeless(found):
                 contents, damage = _read_all(archive)
                 found += damage or war_rules.check(contents, java_version, server)
-    except (OSError, *_DAMAGE) as why:
+    except (OSError, NotImplementedError, *_DAMAGE) as why:
         return [_damaged(path, str(why))]
     order: tuple[Severity, ...] = ("error", "warning", "note")
     return sorted(found, key=lambda finding: order.index(finding.severity))

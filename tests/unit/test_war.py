@@ -272,3 +272,14 @@ def test_no_damage_makes_the_check_itself_fail(tmp_path: Path, at: int, value: i
     data[at % len(data)] = value
     path.write_bytes(data[: max(0, len(data) - (cut if at % 3 == 0 else 0))])
     assert all(isinstance(finding, Finding) for finding in check_war(path, 17, tomcat_server(10)))
+
+
+def test_a_directory_of_a_later_zip_version_is_a_finding(tmp_path: Path) -> None:
+    path = make(tmp_path / "later.war")
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 6] = 64  # "version needed to extract" (APPNOTE 4.3.12): 6.4, where 6.3 is the latest
+    path.write_bytes(data)
+    assert "damaged" in found(path)[0]
+    with pytest.raises(Refused):
+        read_war(path)
