@@ -272,6 +272,27 @@ def test_an_ended_session_is_told_once_it_can_be_replicated(gate: Gate) -> None:
     assert gate.look(NOW + 3).sessions_ended == []
 
 
+def test_when_nobody_can_tell_who_is_busy_all_sessions_wait_for_the_barrier(gate: Gate) -> None:
+    gate.hold(1, 1, 5.0, NOW)
+    switched = gate.switch(1, "temp", None, NOW)
+    assert switched is not None
+    assert switched.effects.look_again == NOW + BARRIER
+    assert granted(gate, request()).slot.name == "temp", "who has no session does not wait"
+    waiting = request("one")
+    assert gate.claim(waiting, NOW) is None
+    assert gate.sessions_ended(1, [key("one")]).wake == [], "others may have it too"
+    assert gate.look(NOW + BARRIER / 2).wake == []
+    assert gate.look(NOW + BARRIER).wake == [waiting]
+    assert granted(gate, waiting, NOW + BARRIER).slot.name == "temp"
+
+
+def test_a_later_switch_knows_again_who_is_busy(gate: Gate) -> None:
+    gate.switch(1, "temp", None, NOW)
+    gate.switch(2, "production", {key("two"): 1}, NOW)
+    granted(gate, request("one"))
+    assert gate.claim(request("two"), NOW) is None
+
+
 def test_a_session_that_ended_just_before_the_hold_is_busy_for_as_long_as_its_replication_takes(gate: Gate) -> None:
     gate.release(granted(gate, request("old")), NOW - LINGER - 0.01)
     gate.release(granted(gate, request("a")), NOW - 0.01)
