@@ -60,9 +60,10 @@ class SshServer:
 
     def command(self, *arguments: str, port: int | None = None) -> list[str]:
         """A deployer's command for the server."""
-        name, *rest = arguments
+        words = 2 if arguments[0] == "lock" else 1
+        name, rest = arguments[:words], arguments[words:]
         host = ["--host", f"root@127.0.0.1:{port or self.port}", "-i", self.identity]
-        return [sys.executable, "-m", "deployer", name, *host, *rest]
+        return [sys.executable, "-m", "deployer", *name, *host, *rest]
 
     def run(self, *arguments: str, port: int | None = None, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

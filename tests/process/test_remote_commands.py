@@ -371,6 +371,17 @@ def test_the_check_of_host_keys_can_not_be_turned_off(server: SshServer, site: D
     assert "turns the check" in refused.stderr
 
 
+def test_another_version_there_is_told(server: SshServer, site: Deployed) -> None:
+    older = site.directory / "older" / "switchyard-0.0.7.dist-info"
+    older.mkdir(parents=True)
+    (older / "METADATA").write_text("Metadata-Version: 2.1\nName: switchyard\nVersion: 0.0.7\n")
+    python = site.directory / ".venv/bin/python"
+    python.write_text(python.read_text().replace("PYTHONPATH=", f"PYTHONPATH={older.parent}:"))
+    asked = server.run("lock", "status", *there(site))
+    assert asked.stdout == "nobody has the lock\n"
+    assert f"switchyard is 0.0.7 on root@127.0.0.1:{server.port}" in asked.stderr
+
+
 def test_other_refusals_say_what_to_do(server: SshServer, site: Deployed, tmp_path: Path) -> None:
     def refusal(*arguments: str) -> str:
         done = server.run(*arguments)
