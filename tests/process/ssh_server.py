@@ -52,6 +52,10 @@ class SshServer:
         kept = {name: value for name, value in os.environ.items() if name != "SSH_AUTH_SOCK"}
         return {**kept, "HOME": str(self.home), "PYTHONPATH": str(ROOT)}
 
+    def fingerprint(self) -> str:
+        """Of the host key, as ssh-keygen writes it."""
+        return subprocess.check_output(["ssh-keygen", "-lf", str(self.directory / "host_key")], text=True).split()[1]
+
     def know(self, port: int | None = None) -> None:
         """The client knows the server by this port."""
         kind, key, *_ = (self.directory / "host_key.pub").read_text().split()

@@ -12,6 +12,7 @@ import subprocess
 import time
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from ssh_server import SSHD, Relay, SshServer, remote_python, ssh_server
 
 from deployer.errors import Refused
 from deployer.remote.address import Address
-from deployer.remote.connection import ConnectionGone, Place, connected
+from deployer.remote.connection import ConnectionGone, Place, connected, greet
 from deployer.remote.following import Follower, new_job_id
 from deployer.remote.jobs import all_jobs
 from deployer.remote.screen import Screen
@@ -343,21 +344,27 @@ def test_a_tunnel_carries_http_to_the_private_port(server: SshServer, released: 
     assert "there is no slot nowhere" in server.run("tunnel", "nowhere", *there(released)).stderr
 
 
-def test_a_server_that_is_not_known_or_another_one_is_refused(server: SshServer, site: Deployed) -> None:
+async def refusal(place: Place) -> Refused:
+    """Why it would not even begin there."""
+    with pytest.raises(Refused) as refused:
+        async with connected(place) as connection:
+            await greet(connection, place)
+    assert refused.value.advice
+    return refused.value
+
+
+@pytest.mark.usefixtures("at_home")
+async def test_a_server_that_is_not_known_or_another_one_is_refused(server: SshServer, site: Deployed) -> None:
     with Relay(server.port) as relay:
-        unknown = server.run("status", *there(site), port=relay.port)
-        assert unknown.returncode == 3
-        fingerprint = subprocess.check_output(["ssh-keygen", "-lf", str(server.directory / "host_key")], text=True)
-        assert fingerprint.split()[1] in unknown.stderr
-        assert "is not known" in unknown.stderr
-        assert f"ssh -p {relay.port} root@127.0.0.1" in unknown.stderr
+        unknown = await refusal(place_of(server, site, relay.port))
+        assert server.fingerprint() in str(unknown)
+        assert "is not known" in str(unknown)
+        assert f"ssh -p {relay.port} root@127.0.0.1" in unknown.advice
         known = server.home / ".ssh" / "known_hosts"
         kind, key, *_ = (server.directory / "user_key.pub").read_text().split()
         with known.open("a") as stream:
             stream.write(f"[127.0.0.1]:{relay.port} {kind} {key}\n")
-        other = server.run("status", *there(site), port=relay.port)
-        assert other.returncode == 3
-        assert "is not the one in ~/.ssh/known_hosts" in other.stderr
+        assert "is not the one in ~/.ssh/known_hosts" in str(await refusal(place_of(server, site, relay.port)))
 
 
 def test_the_check_of_host_keys_can_not_be_turned_off(server: SshServer, site: Deployed) -> None:
@@ -369,6 +376,22 @@ def test_the_check_of_host_keys_can_not_be_turned_off(server: SshServer, site: D
         config.unlink()
     assert refused.returncode == 3
     assert "turns the check" in refused.stderr
+    assert "what to do:" in refused.stderr
+
+
+@pytest.mark.usefixtures("at_home")
+async def test_other_refusals_say_what_to_do(server: SshServer, site: Deployed, tmp_path: Path) -> None:
+    place = place_of(server, site)
+    assert "has no directory nowhere" in str(await refusal(replace(place, directory="nowhere")))
+    (tmp_path / "empty").mkdir()
+    assert "has no Python at" in str(await refusal(replace(place, directory=str(tmp_path / "empty"))))
+    assert "none of our keys" in str(await refusal(replace(place, identity=str(server.directory / "host_key"))))
+    assert "can't be used" in str(await refusal(replace(place, identity=str(server.home / "no-key"))))
+    assert "can't connect" in str(await refusal(place_of(server, site, free_ports(1)[0])))
+    (site.directory / ".venv/bin/python").write_text("#!/bin/sh\necho broken >&2; exit 1\n")
+    assert "can't run: broken" in str(await refusal(place))
+    (site.directory / ".venv/bin/python").write_text("#!/bin/sh\necho Welcome\n")
+    assert "prints something of its own: 'Welcome'" in str(await refusal(place))
 
 
 def test_another_version_there_is_told(server: SshServer, site: Deployed) -> None:
@@ -380,22 +403,3 @@ def test_another_version_there_is_told(server: SshServer, site: Deployed) -> Non
     asked = server.run("lock", "status", *there(site))
     assert asked.stdout == "nobody has the lock\n"
     assert f"switchyard is 0.0.7 on root@127.0.0.1:{server.port}" in asked.stderr
-
-
-def test_other_refusals_say_what_to_do(server: SshServer, site: Deployed, tmp_path: Path) -> None:
-    def refusal(*arguments: str) -> str:
-        done = server.run(*arguments)
-        assert done.returncode == 3, done.stderr
-        assert "what to do:" in done.stderr
-        return done.stderr
-
-    assert "has no directory nowhere" in refusal("status", "--remote-dir", "/nowhere".removeprefix("/"))
-    (tmp_path / "empty").mkdir()
-    assert "has no Python at" in refusal("status", "--remote-dir", str(tmp_path / "empty"))
-    assert "there is no such file here" in refusal("release", "no.war", *there(site))
-    wrong = server.directory / "host_key"
-    assert "none of our keys" in refusal("status", "-i", str(wrong), *there(site))
-    assert "can't be used" in refusal("status", "-i", str(server.home / "no-key"), *there(site))
-    closed = server.run("status", *there(site), port=free_ports(1)[0])
-    assert closed.returncode == 3
-    assert "can't connect" in closed.stderr

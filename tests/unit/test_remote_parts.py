@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from deployer.cli import cli
-from deployer.errors import ConfigurationError, DeployerError
+from deployer.errors import ConfigurationError, DeployerError, Refused
 from deployer.remote import there
 from deployer.remote.address import Address, parse_address
 from deployer.remote.command import HostCommand
@@ -134,6 +134,12 @@ def test_options_of_a_host_without_one_are_errors_of_usage(arguments: list[str],
     assert done.exit_code == 2
     assert "--host" in done.output
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_not_here_is_refused_before_anyone_is_asked(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["release", str(tmp_path / "no.war"), "--host", "nobody.invalid"])
+    assert isinstance(done.exception, Refused)
+    assert "there is no such file here" in str(done.exception)
 
 
 def screen(*, json_events: bool = False, terminal: bool = False) -> tuple[Screen, io.BytesIO, io.BytesIO]:
