@@ -27,7 +27,7 @@ _FIELDS: Final = pick_fields(
         "accept-encoding",
     )
 )  # fmt: skip
-_ENTITY_TAG: Final = re.compile(rb'(?:W/)?+"[\x21\x23-\x7e\x80-\xff]*+"')
+_ENTITY_TAG: Final = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*+"')
 _WEIGHT: Final = re.compile(rb"(?i:q)=(?:(1)(?:\.0{0,3})?|0(?:\.([0-9]{0,3}))?)")
 _ANY: Final = (b"*",)
 _CONDITIONAL: Final = frozenset((b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"range"))

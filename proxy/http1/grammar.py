@@ -4,6 +4,9 @@ Every pattern is anchored by its use (`match` or `fullmatch`) and built of posse
 classes that cannot overlap what follows them. So each byte is looked at a constant number of times: the cost of a
 hostile input is linear in its length, and tests/unit/test_grammar.py shows it.
 
+Only classes are repeated possessively, never groups: until 3.11.5 Python takes as matched what the last, failing turn of
+a possessive group with alternatives has passed over (CPython issue 106052). "5;" would then be a chunk's size.
+
 Sources: RFC 9110 section 5.6 (tokens, quoted strings), RFC 9112 sections 2 to 7 (messages, chunked coding),
 RFC 3986 section 3 (targets).
 """
@@ -21,12 +24,12 @@ TOKEN: Final = rb"[" + TCHAR + rb"]++"
 # field-vchar, SP and HTAB. No other control byte, so no CR, LF or NUL can hide in a value (RFC 9110 section 5.5).
 VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]*+"
 # No obs-fold: a line that begins with white space is not a field (RFC 9112 section 5.2).
-FIELDS: Final = rb"(?:" + TOKEN + rb":" + VALUE + rb"\r\n)*+"
+FIELDS: Final = rb"(?:" + TOKEN + rb":" + VALUE + rb"\r\n)*"
 
 # RFC 3986 pchar, and of what it forbids only the characters that browsers send raw (WHATWG URL, path and query
 # percent-encode sets). A backslash in a path is not among them: some backends take it for a slash.
 _PATH: Final = rb"!$%&'()*+,\-./0-9:;=@A-Z\[\]^_a-z|~"
-PATH_AND_QUERY: Final = rb"/[" + _PATH + rb"]*+(?:\?[" + _PATH + rb"?\\`{}]*+)?+"
+PATH_AND_QUERY: Final = rb"/[" + _PATH + rb"]*+(?:\?[" + _PATH + rb"?\\`{}]*+)?"
 
 REQUEST_LINE: Final = re.compile(
     rb"(" + TOKEN + rb") (?:(" + PATH_AND_QUERY + rb")|([\x21-\x7e]++)) HTTP/1\.([01])\r\n"
@@ -36,21 +39,21 @@ REQUEST_LINE: Final = re.compile(
 FIELD_BLOCK: Final = re.compile(FIELDS + rb"\r\n")
 """All field lines of a head and the empty line that ends it."""
 
-RESPONSE_HEAD: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + VALUE + rb"))?+\r\n(" + FIELDS + rb")\r\n")
+RESPONSE_HEAD: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + VALUE + rb"))?\r\n(" + FIELDS + rb")\r\n")
 """Groups: minor version, status, reason, field lines. A status line without its last space is common (RFC 9112 4)."""
 
 FIELD_LINE: Final = re.compile(rb"(" + TOKEN + rb"):(" + VALUE + rb")\r\n")
 
 ABSOLUTE_FORM: Final = re.compile(
-    rb"(?i:https?+)://([0-9A-Za-z.\-_~:\[\]]++)(" + PATH_AND_QUERY + rb"|\?[" + _PATH + rb"?\\`{}]*+)?+"
+    rb"(?i:https?+)://([0-9A-Za-z.\-_~:\[\]]++)(" + PATH_AND_QUERY + rb"|\?[" + _PATH + rb"?\\`{}]*+)?"
 )
 """Groups: authority, path and query."""
 
-HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}+\]|[0-9A-Za-z\-._~]{1,255}+)(?::([0-9]{0,5}+))?+")
+HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}+\]|[0-9A-Za-z\-._~]{1,255}+)(?::([0-9]{0,5}+))?")
 """`uri-host [":" port]` (RFC 9110 section 7.2), group: port. Of a reg-name only what names of hosts are made of."""
 
 # RFC 9112 section 7.1.1. White space may stand inside an extension, never between the size and the line's end.
-_QUOTED: Final = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+_QUOTED: Final = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
 CHUNK_LINE: Final = re.compile(
     rb"([0-9A-Fa-f]{1,16}+)((?:[ \t]*+;[ \t]*+"
     + TOKEN
@@ -58,7 +61,7 @@ CHUNK_LINE: Final = re.compile(
     + TOKEN
     + rb"|"
     + _QUOTED
-    + rb"))?+)*+)\r\n"
+    + rb"))?)*)\r\n"
 )
 """Groups: size, extensions."""
 
@@ -67,10 +70,10 @@ _SMALL_CHUNK: Final = rb"(?s:" + b"|".join(
     rb"[%x%X]\r\n.{%d}\r\n" % (size, size, size) for size in range(1, 16)
 ) + rb")"  # fmt: skip
 SMALL_CHUNK: Final = re.compile(_SMALL_CHUNK)
-SMALL_CHUNKS: Final = re.compile(rb"(?:" + _SMALL_CHUNK + rb")*+")
+SMALL_CHUNKS: Final = re.compile(rb"(?:" + _SMALL_CHUNK + rb")*")
 """One whole chunk of fewer than 16 bytes, and as many as follow each other."""
 
-PLAUSIBLE: Final = re.compile(rb"(?:(?<=\r)\n)?+(?:[\t\x20-\x7e\x80-\xff]++|\r\n)*+\r?+")
+PLAUSIBLE: Final = re.compile(rb"(?:(?<=\r)\n)?(?:[\t\x20-\x7e\x80-\xff]++|\r\n)*\r?+")
 """For `fullmatch`: what may still become a head, as it has no bare LF, bare CR or control byte.
 
 An incomplete head is held against it, so that garbage is refused at once and not at the deadline.

@@ -20,7 +20,7 @@ _SMALL_SIZES: Final = [
     rb"\x%02x.{%d}" % (mask | size, size + (4 if mask else 0)) for mask in (0, 128) for size in range(16)
 ]
 SMALL_FRAMES: Final = re.compile(
-    rb"(?s:[^" + b"".join(rb"\x%x8" % high for high in range(16)) + rb"](?:" + b"|".join(_SMALL_SIZES) + rb"))*+"
+    rb"(?s:[^" + b"".join(rb"\x%x8" % high for high in range(16)) + rb"](?:" + b"|".join(_SMALL_SIZES) + rb"))*"
 )
 """As many whole frames of fewer than 16 bytes as follow each other, but no close frame."""
 

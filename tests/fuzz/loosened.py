@@ -44,9 +44,9 @@ def _one(rule: str, path: str, old: str, new: str) -> Loosening:
 
 _FIELD: Final = 'FIELDS: Final = rb"(?:" + TOKEN + rb":"'
 _VALUE: Final = 'VALUE: Final = rb"[\\t\\x20-\\x7e\\x80-\\xff]*+"'
-_LINE_END: Final = 'TOKEN + rb":" + VALUE + rb"\\r\\n)*+"'
+_LINE_END: Final = 'TOKEN + rb":" + VALUE + rb"\\r\\n)*"'
 _BOTH_LENGTHS: Final = "    if chunked and length >= 0:\n        raise "
-_CHUNK_END: Final = 'rb"))?+)*+)\\r\\n"'
+_CHUNK_END: Final = 'rb"))?)*)\\r\\n"'
 
 LOOSENINGS: Final = (
     Loosening(
@@ -60,18 +60,18 @@ LOOSENINGS: Final = (
             ),
         ),
     ),
-    _one("no empty name", GRAMMAR, _FIELD, 'FIELDS: Final = rb"(?:(?:" + TOKEN + rb")?+:"'),
-    _one("no fold", GRAMMAR, _LINE_END, 'TOKEN + rb":" + VALUE + rb"(?:\\r\\n[ \\t]" + VALUE + rb")*+\\r\\n)*+"'),
+    _one("no empty name", GRAMMAR, _FIELD, 'FIELDS: Final = rb"(?:(?:" + TOKEN + rb")?:"'),
+    _one("no fold", GRAMMAR, _LINE_END, 'TOKEN + rb":" + VALUE + rb"(?:\\r\\n[ \\t]" + VALUE + rb")*\\r\\n)*"'),
     Loosening(
         "no bare LF",
         GRAMMAR,
         (
-            (_LINE_END, 'TOKEN + rb":" + VALUE + rb"\\r?+\\n)*+"'),
+            (_LINE_END, 'TOKEN + rb":" + VALUE + rb"\\r?+\\n)*"'),
             ("PLAUSIBLE: Final = re.compile(", 'PLAUSIBLE: Final = re.compile(rb"(?s:.)*") or re.compile('),
         ),
     ),
     _one("no NUL in a value", GRAMMAR, _VALUE, _VALUE.replace("[", "[\\x00")),
-    _one("no bare CR in a value", GRAMMAR, _VALUE, 'VALUE: Final = rb"(?:[\\t\\x20-\\x7e\\x80-\\xff]|\\r(?!\\n))*+"'),
+    _one("no bare CR in a value", GRAMMAR, _VALUE, 'VALUE: Final = rb"(?:[\\t\\x20-\\x7e\\x80-\\xff]|\\r(?!\\n))*"'),
     _one(
         "no sign in Content-Length",
         GRAMMAR,
@@ -101,8 +101,8 @@ LOOSENINGS: Final = (
     _one(
         "HTTP/1.0 and 1.1 alone", GRAMMAR, "|([\\x21-\\x7e]++)) HTTP/1\\.([01])", "|([\\x21-\\x7e]++)) HTTP/1\\.([0-9])"
     ),
-    _one("no space behind a chunk's size", GRAMMAR, _CHUNK_END, 'rb"))?+)*+)[ \\t]*+\\r\\n"'),
-    _one("no bare LF behind a chunk's size", GRAMMAR, _CHUNK_END, 'rb"))?+)*+)\\r?+\\n"'),
+    _one("no space behind a chunk's size", GRAMMAR, _CHUNK_END, 'rb"))?)*)[ \\t]*+\\r\\n"'),
+    _one("no bare LF behind a chunk's size", GRAMMAR, _CHUNK_END, 'rb"))?)*)\\r?+\\n"'),
     _one("CRLF behind a chunk", BODY, 'raise BodyError("a chunk is not followed by CRLF")', "self._owed = 0; continue"),
     _one(
         "no control byte in an extension",
@@ -131,7 +131,7 @@ LOOSENINGS: Final = (
         "if CONTENT_LENGTH.fullmatch(field[2])",
     ),
     _one("a status from 100 to 599", GRAMMAR, "([1-5][0-9]{2})", "([0-9]{3})"),
-    _one("no control byte in a reason", GRAMMAR, '(?: (" + VALUE + rb"))?+', "(?: ([^\\r\\n]*+))?+"),
+    _one("no control byte in a reason", GRAMMAR, '(?: (" + VALUE + rb"))?', "(?: ([^\\r\\n]*+))?"),
 )
 
 
