@@ -4,8 +4,8 @@ Every pattern is anchored by its use (`match` or `fullmatch`) and built of posse
 classes that cannot overlap what follows them. So each byte is looked at a constant number of times: the cost of a
 hostile input is linear in its length, and tests/unit/test_grammar.py shows it.
 
-Only classes are repeated possessively, never groups: until 3.11.5 Python takes as matched what the last, failing turn of
-a possessive group with alternatives has passed over (CPython issue 106052). "5;" would then be a chunk's size.
+Only classes are repeated possessively, never groups: until 3.11.5 Python takes as matched what the last, failing turn
+of a possessive group with alternatives has passed over (CPython issue 106052). "5;" would then be a chunk's size.
 
 Sources: RFC 9110 section 5.6 (tokens, quoted strings), RFC 9112 sections 2 to 7 (messages, chunked coding),
 RFC 3986 section 3 (targets).
