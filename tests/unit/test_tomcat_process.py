@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import ConfigurationError, InstanceError
-from deployer.tomcat import files
 from deployer.server.account import Account
 from deployer.server.java import Java
+from deployer.server.processes import ProcessId
+from deployer.tomcat import files
 from deployer.tomcat.home import TomcatHome
 from deployer.tomcat.keys import installation_keys
 from deployer.tomcat.layout import InstanceSpec
 from deployer.tomcat.process import Instance
-from deployer.server.processes import ProcessId
 
 
 class FakeProcesses:
