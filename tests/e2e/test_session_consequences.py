@@ -16,9 +16,9 @@ from test_tomcat_instance import Ground, Health, get, launch
 
 from deployer.clock import SystemClock
 from deployer.errors import ConfigurationError
+from deployer.server.java import find_java
 from deployer.session_safety import compare_sessions
 from deployer.tomcat import sessions
-from deployer.server.java import find_java
 from deployer.tomcat.home import find_tomcat
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ import tiny_war
 
 from deployer.clock import SystemClock
 from deployer.errors import ConfigurationError, InstanceError
-from deployer.tomcat import sessions
 from deployer.server.java import Java, find_java
+from deployer.tomcat import sessions
 from deployer.tomcat.home import TomcatHome, find_tomcat
 from deployer.tomcat.layout import InstanceSpec, Peer
 from deployer.tomcat.process import Instance
