@@ -61,6 +61,9 @@ class Switch:
     def run(self, site: Site, say: Say) -> Done:
         """See Step."""
         if not self.force:
+            # The proxy's probes need seconds to see what has died just now.
+            if not site.slots[self.to].observe().running:
+                raise ReleaseFailed(f"{self.to} does not run any more, so users stay on {self.origin}")
             _wait_healthy(site, self.to, say)
         done = self._switch_there(site, say)
         if self.public_url:

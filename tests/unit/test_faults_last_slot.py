@@ -41,3 +41,20 @@ def test_a_slot_that_dies_while_its_sessions_are_counted_does_not_stop_the_relea
     assert (outcome.state, model.world.active, model.live()) == ("done", "temp", release(2).id)
     said = [event.text for event in model.events if event.name == "sessions on temp" and event.kind == "done"]
     assert said == ["production has died meanwhile: what temp has of its sessions is all that is left"]
+
+
+def test_users_are_not_sent_to_a_slot_that_has_just_died() -> None:
+    model = Model()
+    plan = model.plan(2, "swap")
+
+    def die(what: str) -> None:
+        if what == "sessions of production on temp":
+            model.world.on_act = None
+            model.world.slots["temp"].running = False  # the proxy's probes do not know it yet
+
+    model.world.on_act = die
+    model.world.slots["temp"].sessions = 10
+    outcome = model.run(plan)
+    assert (outcome.state, model.world.active, model.live()) == ("undone", "production", release(1).id)
+    assert "temp does not run any more, so users stay on production" in outcome.problem
+    assert model.proxy.app().epoch == 0
