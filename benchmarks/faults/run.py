@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import subprocess
 import threading
 import time
@@ -214,14 +215,21 @@ def inject(site: FaultSite, row: Row, process: subprocess.Popen[str], injected: 
         time.sleep(RESTART_SECONDS)
         site.start_supervisor()
     else:
-        _kill_tomcat(site, row, injected)
+        # It goes on when the kill is done: so that it is at this step, and not after it.
+        process.send_signal(signal.SIGSTOP)
+        try:
+            _kill_tomcat(site, row, process, injected)
+        finally:
+            process.send_signal(signal.SIGCONT)
 
 
-def _kill_tomcat(site: FaultSite, row: Row, injected: Injected) -> None:
+def _kill_tomcat(site: FaultSite, row: Row, process: subprocess.Popen[str], injected: Injected) -> None:
     active = site.active()
     idle = "temp" if active == "production" else "production"
     slot, other = (active, idle) if row.fault == "active Tomcat" else (idle, active)
     end = time.monotonic() + PID_SECONDS
+    if row.step == f"start {slot}":
+        process.send_signal(signal.SIGCONT)
     while site.tomcat_pid(slot) is None and time.monotonic() < end:
         time.sleep(0.02)
     injected.slot, injected.active = slot, slot == active
