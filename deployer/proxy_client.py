@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _MAX_ANSWER: Final = 64 * 1024 * 1024
 _RETRY: Final = 0.25
 """Seconds between two tries to connect; a proxy that starts again sends no event."""
+_STARTING: Final = 503
+"""How a proxy answers that has its admin API already and its apps not yet."""
 _T = TypeVar("_T", bound=BaseModel)
 
 
@@ -68,6 +70,10 @@ class ProxyClient:
             except AnswerLost as lost:
                 if self.clock.monotonic() >= end:
                     raise ProxyDown(str(lost), "see the proxy's log; `proxy status` asks it too") from lost
+                self.clock.sleep(_RETRY)
+            except ProxyRefused as refused:
+                if refused.status != _STARTING or self.clock.monotonic() >= end:
+                    raise
                 self.clock.sleep(_RETRY)
 
     def switch(self, request: SwitchRequest) -> SwitchReport:

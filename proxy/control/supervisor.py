@@ -348,8 +348,10 @@ class Supervisor:
     # --- for the admin API -------------------------------------------------------------------------------------
 
     def app(self, name: str) -> AppControl:
-        """Raises AdminError 404."""
+        """Raises AdminError 404; 503 as long as the configured apps are not there yet."""
         app = self.apps.get(name)
+        if app is None and not self.apps:
+            raise AdminError(503, "the proxy is starting")
         if app is None:
             raise AdminError(404, f"there is no app {name}; there is {', '.join(self.apps)}")
         return app
