@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from proxy.address import UnixEndpoint
+from proxy.control.listeners import KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES
 from proxy.unit_text import CONFINED, command, escaped, file_access, word
 from proxy.urgency import SUPERVISOR
 
@@ -128,6 +129,10 @@ def _socket(settings: Settings, place: Place, workers: int) -> str:
         "ReusePort=yes",
         "BindIPv6Only=ipv6-only",
         "Backlog=4096",
+        "KeepAlive=yes",
+        f"KeepAliveTimeSec={KEEPALIVE_IDLE}",
+        f"KeepAliveIntervalSec={KEEPALIVE_INTERVAL}",
+        f"KeepAliveProbes={KEEPALIVE_PROBES}",
         "",
         "[Install]",
         "WantedBy=sockets.target",

@@ -119,7 +119,8 @@ class Exchange:
         self._unsent = body
         self._response_fields = b""
         self._tunnel: Tunnel | None = None
-        self._replay = body if complete else None  # the body for one more attempt, where one is allowed
+        # The body for one more attempt, where one is allowed.
+        self._replay = body if complete and head.method in _IDEMPOTENT and len(body) <= MAX_REPLAY else None
 
     def __repr__(self) -> str:
         return f"<Exchange {self.head!r} status={self.status} {self.ticket!r} {self.upstream!r}>"
@@ -378,8 +379,6 @@ class Exchange:
             and upstream is not None
             and upstream.reused
             and self._replay is not None
-            and self.method in _IDEMPOTENT
-            and len(self._replay) <= MAX_REPLAY
         ):
             # The backend closed a kept connection as the request was on its way (RFC 9112 section 9.3.1): once more,
             # on a new connection.

@@ -13,7 +13,7 @@ import pytest
 
 from proxy.address import Endpoint
 from proxy.control import orphans
-from proxy.control.listeners import Listeners
+from proxy.control.listeners import KEEPALIVE_IDLE, Listeners
 from proxy.control.pid_file import PidFile, running_pid
 from proxy.control.port_holder import port_holder
 from proxy.errors import RefusedError, StateError
@@ -91,6 +91,20 @@ def test_listeners_are_shared_between_generations() -> None:
     assert [listener.fileno() < 0 for listener in first.at(0) + second.at(2)] == [True, True, False]
     assert all(listener.fileno() >= 0 for listener in third.at(0))
     third.close()
+
+
+def test_a_client_that_has_vanished_is_found_out() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        endpoint = Endpoint("127.0.0.1", probe.getsockname()[1])
+    listeners = Listeners.open([endpoint], 1)
+    with socket.create_connection((endpoint.host, endpoint.port)):
+        listeners.at(0)[0].setblocking(True)
+        accepted, _ = listeners.at(0)[0].accept()
+        with accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == KEEPALIVE_IDLE
+    listeners.close()
 
 
 def test_listeners_that_can_not_be_had_leave_the_old_ones() -> None:
