@@ -68,14 +68,13 @@ OTHERS: Final = (
 FOUND: Final = """\
 ## What making the table found
 
-Mended, with a test for each; but for the last one, rows were made again afterwards:
+Mended, with a test for each, and such rows made again afterwards:
 
 - A release that began just as the live Tomcat died stopped the idle one, which had all sessions: they were lost. Now
   it stops nothing then, and says what to type.
 - A live Tomcat that died while its sessions were counted made the release fail, and its undo stopped the other one.
 - The deployer switched to a slot that had just died, as the proxy's probes need seconds to see it: 502 until its undo.
-- A supervisor that had just begun answered 404 for its apps: a release then ended with exit code 4 (2026-11-23, the row
-  *watch production, supervisor* of `return`).
+- A supervisor that had just begun answered 404 for its apps: a release then ended with exit code 4.
 
 Rows whose release failed because a smoke test took over 10 s on a machine with a load average above 15 were made again
 too, with more patience.
