@@ -153,7 +153,8 @@ async def test_a_broken_upload_goes_on_where_it_ended(server: SshServer, site: D
         there_already = part.stat().st_size
         assert there_already >= 1 << 20
         reports, count = await sent(place, war)
-        assert (reports[0].resumed, count) == (there_already, (3 << 20) - there_already)
+        assert reports[0].resumed >= there_already, "the server may have written more since the client saw the loss"
+        assert count == (3 << 20) - reports[0].resumed
         [whole] = uploads(site)
         assert whole.name == war.name
         assert whole.read_bytes() == war.read_bytes()
@@ -228,6 +229,7 @@ async def test_a_connection_that_stays_lost_is_given_up_and_the_release_goes_on(
         async with connected(place) as connection:
             running = asyncio.create_task(follower.run(connection))
             await asyncio.to_thread(wait_until, (site.directory / "waiting").exists)
+            await asyncio.to_thread(wait_until, lambda: screen.out.count > 0)
             relay.refusing = True
             relay.cut()
             with pytest.raises(ConnectionGone, match="the command goes on there") as gone:
@@ -290,11 +292,11 @@ def test_ctrl_c_undoes_the_release_there(server: SshServer, site: Deployed) -> N
     with server.started("release", here(server, site.war(1)), *there(site)) as client:
         wait_until((site.directory / "waiting").exists)
         client.send_signal(signal.SIGINT)
-        out = _until(client, "interrupted: undoing")
+        _until(client, "interrupted: undoing")
         (site.directory / "go").touch()
-        rest, err = client.communicate(timeout=60)
-    assert client.returncode == 1, out + rest + err
-    assert "failed, and undone" in rest
+        out = _until(client, "failed, and undone")  # not `communicate`, which forgets what `readline` has read ahead
+        _, err = client.communicate(timeout=60)
+    assert client.returncode == 1, out + err
     assert "Ctrl-C is passed on" in err
 
 
