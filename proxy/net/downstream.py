@@ -26,7 +26,7 @@ from proxy.net.pages import OwnAnswer, error_page, options_answer
 from proxy.net.server import LAST_REQUEST_SECONDS
 
 if TYPE_CHECKING:
-    from proxy.core.files import FileAnswer
+    from proxy.core.files import FileAnswer, FileSlices
     from proxy.http1.head import RequestFields, ResponseHead
     from proxy.net.server import Server
 
@@ -480,17 +480,23 @@ class Downstream(asyncio.Protocol):
     def _send_file(self, answer: FileAnswer) -> None:
         if self._state != _NEXT:
             self._keep_alive = False
-        data = b"%bDate: %b\r\n%bX-Request-Id: %b\r\n\r\n%b" % (
+        server = self._server
+        head = b"%bDate: %b\r\n%bX-Request-Id: %b\r\n\r\n" % (
             answer.head,
-            self._server.date,
+            server.date,
             self._connection_line(),
             self._request_id,
-            answer.body,
         )
-        if answer.source is None:
-            self.transport.write(data)
-            self._own_done(answer.status, len(answer.body))
+        data = head + answer.body  # formatting the body too would copy it twice
+        if answer.source is not None:
+            self._send_source(answer, answer.source, data)
             return
+        self.transport.write(data)
+        server.own_answer(self.address, self._head, answer.status, len(answer.body), self._request_id, self._started)
+        self._request_done()
+
+    def _send_source(self, answer: FileAnswer, source: FileSlices, data: bytes) -> None:
+        """A file that is not in memory: `data`, and then what is read of it."""
 
         def sent(ok: bool) -> None:
             self._sender = None
@@ -507,7 +513,7 @@ class Downstream(asyncio.Protocol):
         self._file_status = answer.status
         loop = self._server.loop
         direct = direct_socket(loop, self.transport)
-        self._sender = sender = FileSender(loop, self.transport, answer.source, sent, direct)
+        self._sender = sender = FileSender(loop, self.transport, source, sent, direct)
         if self._write_paused:
             sender.pause()
         sender.start(data)
