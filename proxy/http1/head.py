@@ -210,11 +210,11 @@ def parse_request(
         fields = parse_request_fields(data[start - 1 : end], minor, max_fields)
     if end > max_bytes:
         raise HeadError(431, "the request's head is too large")
+    if method in _NOT_SERVED:
+        raise HeadError(_NOT_SERVED[method], f"{method.decode()} is not served here")
     authority = fields.host
     if target is None:
         target, authority = _other_target(method, other, authority)
-    if method in _NOT_SERVED:
-        raise HeadError(_NOT_SERVED[method], f"{method.decode()} is not served here")
     return RequestHead(method, target, minor, fields, end, authority)
 
 
@@ -228,8 +228,6 @@ def _other_target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, byt
         if path.startswith(b"/"):
             return path, absolute[1]
         return (b"*" if method == b"OPTIONS" and not path else b"/" + path), absolute[1]
-    if method in _NOT_SERVED:
-        raise HeadError(_NOT_SERVED[method], f"{method.decode()} is not served here")
     raise HeadError(400, "the request target is not valid")
 
 

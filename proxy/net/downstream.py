@@ -231,7 +231,7 @@ class Downstream(asyncio.Protocol):
         """Begins one request; returns what comes after its head and body."""
         server = self._server
         if self._partial:
-            whole = self._partial.add(data, server.limits.header_bytes)
+            whole = self._partial.add(data, server.max_head)
             if whole is None:
                 return b""
             data = whole
@@ -242,7 +242,7 @@ class Downstream(asyncio.Protocol):
             return b""
         if head is None:
             self._partial = self._partial or HeadBuffer()
-            self._partial.add(data, server.limits.header_bytes)
+            self._partial.add(data, server.max_head)
             self.deadline = server.time + server.timeouts.header
             return b""
         fields = head.fields
@@ -480,10 +480,9 @@ class Downstream(asyncio.Protocol):
     def _send_file(self, answer: FileAnswer) -> None:
         if self._state != _NEXT:
             self._keep_alive = False
-        server = self._server
         head = b"%bDate: %b\r\n%bX-Request-Id: %b\r\n\r\n" % (
             answer.head,
-            server.date,
+            self._server.date,
             self._connection_line(),
             self._request_id,
         )
@@ -492,8 +491,7 @@ class Downstream(asyncio.Protocol):
             self._send_source(answer, answer.source, data)
             return
         self.transport.write(data)
-        server.own_answer(self.address, self._head, answer.status, len(answer.body), self._request_id, self._started)
-        self._request_done()
+        self._own_done(answer.status, len(answer.body))
 
     def _send_source(self, answer: FileAnswer, source: FileSlices, data: bytes) -> None:
         """A file that is not in memory: `data`, and then what is read of it."""
