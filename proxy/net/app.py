@@ -11,7 +11,7 @@ from proxy.core.recent import SLOW_SECONDS, Recent
 from proxy.core.spread import Spread
 from proxy.net.exchange import Exchange
 from proxy.net.pages import maintenance_page
-from proxy.net.upstream import Pool
+from proxy.net.pool import Pool
 from proxy.wire import InflightExchange
 
 if TYPE_CHECKING:

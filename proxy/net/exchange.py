@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from proxy.core.spread import Spread
     from proxy.http1.head import RequestHead, ResponseHead
     from proxy.net.app import App
-    from proxy.net.upstream import Pool, Upstream
+    from proxy.net.pool import Pool
+    from proxy.net.upstream import Upstream
 
 MAX_REPLAY: Final = 64 * 1024
 """A request that is larger is not kept for a second attempt."""
@@ -252,9 +253,9 @@ class Exchange:
         else:
             self._connecting = self.app.loop.create_task(self._connect(pool))
 
-    async def _connect(self, pool: Pool) -> None:
+    async def _connect(self, pool: Pool, *, fresh: bool = False) -> None:
         try:
-            upstream = await pool.connect()
+            upstream = await pool.connect(fresh=fresh)
         except ConnectError as error:
             self._connecting = None
             self._leave_backend(failed=True)
@@ -384,7 +385,7 @@ class Exchange:
             # on a new connection.
             self._unsent = self._replay
             self._replay = None
-            self._connecting = self.app.loop.create_task(self._connect(upstream.pool))
+            self._connecting = self.app.loop.create_task(self._connect(upstream.pool, fresh=True))
         else:
             if isinstance(error, BackendError) and self.backend is not None:
                 self.backend.failed(self.app.now())

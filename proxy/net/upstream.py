@@ -1,4 +1,4 @@
-"""Connections to backends: one protocol per connection, a pool per backend."""
+"""A connection to a backend: it sends requests as they come and reads the responses."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sized
 
     from proxy.core.backends import Backend
+    from proxy.net.pool import Pool
 
 MAX_RESPONSE_HEAD: Final = 64 * 1024
 MAX_INTERIM: Final = 32
@@ -371,102 +372,6 @@ class Upstream(asyncio.Protocol):
         self.transport.abort()
         if sink is not None:
             sink.failed(error)
-
-
-class Pool:
-    """The connections to one backend. Idle ones are taken last in, first out, so that a lull lets the others age."""
-
-    __slots__ = (
-        "_idle", "_loop", "_retired", "_time", "backend", "connect_timeout", "known_heads", "max_fields",
-        "max_idle_age",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        backend: Backend,
-        loop: asyncio.AbstractEventLoop,
-        now: float,
-        *,
-        connect_timeout: float,
-        max_idle_age: float,
-        max_fields: int,
-    ) -> None:
-        self.backend = backend
-        self.max_fields = max_fields
-        self.connect_timeout = connect_timeout
-        self.max_idle_age = max_idle_age
-        self._loop = loop
-        self._time = now  # of the last look: near enough for an age
-        self.known_heads: dict[bytes, ResponseHead] = {}
-        self._idle: list[Upstream] = []
-        self._retired = False
-
-    def __repr__(self) -> str:
-        return f"<Pool {self.backend.address} idle={len(self._idle)}{' retired' if self._retired else ''}>"
-
-    @property
-    def idle(self) -> int:
-        return len(self._idle)
-
-    def take(self) -> Upstream | None:
-        """An idle connection that is still open, or None.
-
-        The event loop may not have told yet what has come on it: the backend's end, after which a request that must
-        not be sent twice would be lost, or a response too many, which the next request would get for its own.
-        """
-        while self._idle:
-            upstream = self._idle.pop()
-            if upstream.transport.is_closing():
-                continue
-            if not upstream.unread(0):
-                return upstream
-            upstream.close()
-        return None
-
-    def put(self, upstream: Upstream) -> None:
-        if self._retired:
-            upstream.close()
-            return
-        upstream.idle_since = self._time
-        self._idle.append(upstream)
-
-    def discard(self, upstream: Upstream) -> None:
-        """The connection is closed or closing."""
-        if upstream in self._idle:
-            self._idle.remove(upstream)
-
-    async def connect(self) -> Upstream:
-        """A new connection. Raises ConnectError, or one of its kind."""
-        host, _, port = self.backend.address.rpartition(":")
-        try:
-            async with asyncio.timeout(self.connect_timeout):
-                _, upstream = await self._loop.create_connection(lambda: Upstream(self), host.strip("[]"), int(port))
-        except TimeoutError:
-            raise ConnectTimeoutError("the application does not accept connections in time") from None
-        except OSError as error:
-            raise ConnectError("the application does not accept connections") from error
-        if upstream.transport.is_closing():
-            raise GoneError("the application closed the connection at once")
-        return upstream
-
-    def close_idle(self) -> None:
-        """Closes what is idle now. An idle keep-alive connection would make a Tomcat's stop take its whole grace."""
-        idle, self._idle = self._idle, []
-        for upstream in idle:
-            upstream.close()
-
-    def retire(self) -> None:
-        """Closes what is idle, and what becomes idle later."""
-        self._retired = True
-        self.close_idle()
-
-    def close_aged(self, now: float) -> None:
-        """Closes what has been idle for too long: the backend must never be the one to close first."""
-        self._time = now
-        limit = now - self.max_idle_age
-        aged = [upstream for upstream in self._idle if upstream.idle_since < limit]
-        for upstream in aged:
-            upstream.close()
 
 
 def _nothing(_: int) -> Sized:

@@ -207,6 +207,7 @@ class BackendScript:
         self.address = address
         self.refuses = False
         self.hangs = False
+        self.pending: list[asyncio.Future[None]] = []  # connections that hang
         self.resets = False  # as soon as it has accepted
         self.greeting = b""  # what it says before it is asked
         self.connections: list[Peer] = []
@@ -236,12 +237,24 @@ class BackendScript:
         self.last.wire.deliver()
         self.site.loop.step()
 
+    def accept(self, count: int = 1) -> None:
+        """Goes on with connections that hang, the oldest first."""
+        for pending in [pending for pending in self.pending if not pending.done()][:count]:
+            pending.set_result(None)
+        self.site.settle()
+
+    @property
+    def hanging(self) -> int:
+        """Connections that are being made and hang."""
+        return sum(not pending.done() for pending in self.pending)
+
     async def connect(self, factory: Callable[[], Any]) -> tuple[Wire, Any]:
         await asyncio.sleep(0)
         if self.refuses:
             raise ConnectionRefusedError(111, f"Connect call failed {self.address}")
         if self.hangs:
-            await self.site.loop.create_future()
+            self.pending.append(self.site.loop.create_future())
+            await self.pending[-1]
         host, _, port = self.address.rpartition(":")
         wire = Wire(self.site.loop, (host, int(port)), ("192.0.2.1", 40000))
         wire.socket = None  # no descriptor to ask: what has come is always known
@@ -408,6 +421,7 @@ class Site:
                 script = self.backends[backend.address]
                 assert backend.in_flight == 0
                 assert pool.idle == script.open, f"{pool!r}, but open are {script}"
+                assert (pool.waiting, pool.connecting) == (0, 0), pool
                 assert all(peer.wire.lost or peer.wire.reading for peer in script.connections)
                 pool.close_idle()
                 self.settle()

@@ -1,0 +1,181 @@
+"""The connections to one backend: kept ones are used again, and few are made at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from proxy.net.upstream import ConnectError, ConnectTimeoutError, GoneError, Upstream
+
+if TYPE_CHECKING:
+    from proxy.core.backends import Backend
+    from proxy.http1.head import ResponseHead
+
+MAX_CONNECTING: Final = 64
+"""Connections that are being made at one time. A backend accepts them one by one from a short queue (Tomcat's
+acceptCount is 100), and what overflows that is tried again by TCP only after 1, 3 and 7 seconds (RFC 6298)."""
+
+
+class Pool:
+    """Idle connections are taken last in, first out, so that a lull lets the others age.
+
+    While MAX_CONNECTING are being made, who needs one waits in line for either: a turn to make one, or one that
+    another exchange is done with. `connecting` counts the turns.
+    """
+
+    __slots__ = (
+        "_idle", "_loop", "_retired", "_time", "_waiting", "backend", "connect_timeout", "connecting", "known_heads",
+        "max_fields", "max_idle_age",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        backend: Backend,
+        loop: asyncio.AbstractEventLoop,
+        now: float,
+        *,
+        connect_timeout: float,
+        max_idle_age: float,
+        max_fields: int,
+    ) -> None:
+        self.backend = backend
+        self.max_fields = max_fields
+        self.connect_timeout = connect_timeout
+        self.max_idle_age = max_idle_age
+        self._loop = loop
+        self._time = now  # of the last look: near enough for an age
+        self.known_heads: dict[bytes, ResponseHead] = {}
+        self._idle: list[Upstream] = []
+        self.connecting = 0
+        # Each is told the connection that it gets, or None when it is its turn to make one. An ordered set.
+        self._waiting: OrderedDict[asyncio.Future[Upstream | None], None] = OrderedDict()
+        self._retired = False
+
+    def __repr__(self) -> str:
+        counts = f"idle={self.idle} connecting={self.connecting} waiting={self.waiting}"
+        return f"<Pool {self.backend.address} {counts}{' retired' if self._retired else ''}>"
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        """Exchanges that wait for a connection, or for their turn to make one."""
+        return len(self._waiting)
+
+    def take(self) -> Upstream | None:
+        """An idle connection that is still open, or None."""
+        while self._idle:
+            upstream = self._idle.pop()
+            if _usable(upstream):
+                return upstream
+        return None
+
+    def put(self, upstream: Upstream) -> None:
+        """An exchange is done with the connection, which may serve another."""
+        if self._waiting and self._pass_on(upstream):
+            return
+        if self._retired:
+            upstream.close()
+            return
+        upstream.idle_since = self._time
+        self._idle.append(upstream)
+
+    def discard(self, upstream: Upstream) -> None:
+        """The connection is closed or closing."""
+        if upstream in self._idle:
+            self._idle.remove(upstream)
+
+    async def connect(self, *, fresh: bool = False) -> Upstream:
+        """A connection when none is idle, a new one with `fresh`. Raises ConnectError, or one of its kind."""
+        try:
+            async with asyncio.timeout(self.connect_timeout):
+                kept = await self._turn()
+                if kept is not None:
+                    if not fresh and _usable(kept):
+                        return kept
+                    # In its stead: that is one more than the bound, for one less that is kept.
+                    self.connecting += 1
+                    if fresh:
+                        self.put(kept)
+                return await self._make()
+        except TimeoutError:
+            raise ConnectTimeoutError("the application does not accept connections in time") from None
+        except OSError as error:
+            raise ConnectError("the application does not accept connections") from error
+
+    async def _turn(self) -> Upstream | None:
+        """Waits for a connection, or for the turn to make one, which `_make` ends."""
+        if self.connecting < MAX_CONNECTING:
+            self.connecting += 1
+            return None
+        turn: asyncio.Future[Upstream | None] = self._loop.create_future()
+        self._waiting[turn] = None
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            self._waiting.pop(turn, None)
+            if not turn.cancelled():  # its turn had come
+                self._give_up(turn.result())
+            raise
+
+    async def _make(self) -> Upstream:
+        host, _, port = self.backend.address.rpartition(":")
+        try:
+            _, upstream = await self._loop.create_connection(lambda: Upstream(self), host.strip("[]"), int(port))
+        finally:
+            self._give_up(None)
+        if upstream.transport.is_closing():
+            raise GoneError("the application closed the connection at once")
+        return upstream
+
+    def _give_up(self, got: Upstream | None) -> None:
+        """A turn, or the connection that was got instead, is for whoever is next."""
+        if got is not None:
+            self.put(got)
+        elif not self._pass_on(None):
+            self.connecting -= 1
+
+    def _pass_on(self, got: Upstream | None) -> bool:
+        """Gives it to who has waited longest; False when nobody waits."""
+        while self._waiting:
+            turn, _ = self._waiting.popitem(last=False)
+            if not turn.done():
+                turn.set_result(got)
+                return True
+        return False
+
+    def close_idle(self) -> None:
+        """Closes what is idle now. An idle keep-alive connection would make a Tomcat's stop take its whole grace."""
+        idle, self._idle = self._idle, []
+        for upstream in idle:
+            upstream.close()
+
+    def retire(self) -> None:
+        """Closes what is idle, and what becomes idle later."""
+        self._retired = True
+        self.close_idle()
+
+    def close_aged(self, now: float) -> None:
+        """Closes what has been idle for too long: the backend must never be the one to close first."""
+        self._time = now
+        limit = now - self.max_idle_age
+        aged = [upstream for upstream in self._idle if upstream.idle_since < limit]
+        for upstream in aged:
+            upstream.close()
+
+
+def _usable(upstream: Upstream) -> bool:
+    """Whether a kept connection can serve a request; else it is closed.
+
+    The event loop may not have told yet what has come on it: the backend's end, after which a request that must not be
+    sent twice would be lost, or a response too many, which the next request would get for its own.
+    """
+    if upstream.transport.is_closing():
+        return False
+    if upstream.unread(0):
+        upstream.close()
+        return False
+    return True
