@@ -198,6 +198,7 @@ def configure(
         "ROOT": site,
         "WORKERS": workers,
         "TUNING": server.tuning,
+        "LOG_OPTIONS": server.log_options,
         "BODY_1K": (site / BODY_NAMES[KB]).read_text(),
         **places,
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.model import OURS, Kind, Source, Work
+from benchmarks.model import OURS, Source, Work
 from proxy.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ def render(text: str, values: Mapping[str, str | int | Path]) -> str:
 class Server:
     """One server under test. `argv`, `env` and the template hold `@NAME@` places, filled when it is started.
 
-    `serves` are the sources it can serve; `tuning` goes into its template; `log_to_stdout` means that its access
-    log is what it prints; `version` is a command that prints its version.
+    `serves` are the sources it can serve; `tuning` goes into its template, and `log_options` behind the name of its
+    log there; `works` are the only ones that it takes part in, empty for all; `log_to_stdout` means that its access log
+    is what it prints; `version` is a command that prints its version.
     """
 
     name: str
@@ -56,17 +57,18 @@ class Server:
     version: tuple[str, ...]
     template: str = ""
     tuning: str = ""
+    log_options: str = ""
     serves: tuple[Source, ...] = (Source.PROXIED, Source.STATIC)
     env: Mapping[str, str] = field(default_factory=dict)
     max_workers: int = 64
+    works: tuple[str, ...] = ()
     log_to_stdout: bool = False
 
     def takes(self, work: Work) -> bool:
         """Whether this server can do this work, and the work tells something about it."""
         if work.source not in self.serves or work.workers > self.max_workers:
             return False
-        large_or_file = work.source is Source.STATIC or work.kind is Kind.DOWNLOAD
-        return large_or_file or not self.tuning
+        return not self.works or work.name in self.works
 
 
 NGINX = ("nginx", "-e", "stderr", "-p", "@DIR@", "-c", "@CONFIG@")
@@ -96,6 +98,18 @@ SERVERS = (
         version=("nginx", "-v"),
         template="nginx.conf",
         tuning=OPEN_FILE_CACHE,
+        works=("static-10k", "proxied-1m", "static-1m", "proxied-100m", "static-100m"),
+    ),
+    Server(
+        name="nginx-buffered",
+        title="nginx tuned, with a buffered log",
+        port=18509,
+        argv=NGINX,
+        version=("nginx", "-v"),
+        template="nginx.conf",
+        tuning=OPEN_FILE_CACHE,
+        log_options=" buffer=64k flush=1s",
+        works=("proxied-1k", "static-10k"),
     ),
     Server(
         name="haproxy",

@@ -15,7 +15,7 @@ from benchmarks import flame, procfs, servers, stacks, works
 from benchmarks.download import Client, DownloadError, body_length, percentile, run
 from benchmarks.hot_path import parse_strace
 from benchmarks.machine import cpu_model
-from benchmarks.measure import Bounds, downloader, parse_load, wrk
+from benchmarks.measure import Bounds, downloader, lines_expected, parse_load, wrk
 from benchmarks.model import Source
 from benchmarks.processes import Cores, make_site, parse_stub_status, started
 from benchmarks.sink import Sink, upload
@@ -63,13 +63,15 @@ def test_a_server_takes_only_works_that_it_can_do_and_that_tell_something() -> N
     assert by_name["nginx"].takes(small)
     assert not by_name["nginx-tuned"].takes(small)
     assert by_name["nginx-tuned"].takes(static)
+    assert by_name["nginx-buffered"].takes(small)
     assert not by_name["haproxy"].takes(static)
     assert not by_name["aiohttp"].takes(two)
 
 
 def test_every_template_can_be_filled() -> None:
     ports = ("PORT", "BACKEND_PORT", "SECOND_BACKEND_PORT", "ADMIN_PORT")
-    values = dict.fromkeys((*ports, "DIR", "LOG", "STATIC_ROOT", "ROOT", "WORKERS", "TUNING", "BODY_1K"), "x")
+    names = (*ports, "DIR", "LOG", "STATIC_ROOT", "ROOT", "WORKERS", "TUNING", "LOG_OPTIONS", "BODY_1K")
+    values = dict.fromkeys(names, "x")
     for server in (*servers.SERVERS, servers.BACKEND):
         if server.template:
             assert "@" not in servers.render((servers.TEMPLATES / server.template).read_text(), values)
@@ -98,6 +100,33 @@ def test_load_commands_carry_the_works_numbers() -> None:
     assert argv[argv.index("-c") + 1] == "1000"
     assert argv[-1] == "http://127.0.0.1:18510/1k.bin"
     assert small.source is Source.PROXIED
+
+
+def test_the_works_that_servers_are_limited_to_exist() -> None:
+    for server in servers.SERVERS:
+        assert len(works.choose(server.works)) == len(server.works or works.WORKS)
+
+
+def test_nginx_buffers_its_log_only_where_its_name_says_so() -> None:
+    template = (servers.TEMPLATES / "nginx.conf").read_text()
+    lines = {}
+    for server in servers.SERVERS:
+        if server.template == "nginx.conf":
+            places = dict.fromkeys(servers.PLACEHOLDER.findall(template), "x") | {"LOG_OPTIONS": server.log_options}
+            text = servers.render(template, places)
+            lines[server.name] = next(line.strip() for line in text.splitlines() if "access_log" in line)
+    assert lines == {
+        "nginx": "access_log x combined;",
+        "nginx-tuned": "access_log x combined;",
+        "nginx-buffered": "access_log x combined buffer=64k flush=1s;",
+    }
+
+
+def test_of_downloads_every_line_is_expected_and_of_small_requests_nearly_every_one() -> None:
+    small, large = works.choose(("proxied-1k", "static-100m"))
+    assert lines_expected(large, 60) == 60
+    assert lines_expected(small, 60) == 59
+    assert lines_expected(small, 1000) == 980
 
 
 @pytest.mark.parametrize(
