@@ -9,6 +9,8 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -228,6 +230,24 @@ def _processes_in(directory: Path) -> list[int]:
     return pids
 
 
+@dataclass
+class _Connection:
+    """One of the load's, and what a failure on it has to tell. Times are of the loop's clock."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    opened: float
+    answers: int = 0
+    answered: float = 0.0  # when its last answer was whole
+    sent: float = 0.0
+
+    def __str__(self) -> str:
+        now = asyncio.get_running_loop().time()
+        since = f", {self.sent - self.answered:.3f} s after the last answer" if self.answers else ""
+        sent = f"sent {now - self.sent:.3f} s ago{since}" if self.sent else "nothing sent"
+        return f"request {self.answers + 1} of a connection that is {now - self.opened:.3f} s old, {sent}"
+
+
 class Load:
     """Keep-alive clients that ask without pause. `answers`: what came, in order; `failures`: what went wrong."""
 
@@ -252,31 +272,40 @@ class Load:
 
     async def _ask(self, number: int) -> None:
         count = 0
-        connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        connection: _Connection | None = None
         while not self._stop:
             count += 1
             try:
                 if connection is None:
-                    connection = await asyncio.open_connection("127.0.0.1", self._port)
-                if not await self._ask_once(*connection, f"/{number}/{count}"):
-                    connection[1].close()
+                    connection = await self._connect()
+                if not await self._ask_once(connection, f"/{number}/{count}"):
+                    connection.writer.close()
                     connection = None
             except (OSError, EOFError, AssertionError) as error:
-                self.failures.append(repr(error))
+                when = datetime.now(UTC).time().isoformat("milliseconds")
+                self.failures.append(f"{when} /{number}/{count}: {error!r}: {connection or 'not connected'}")
                 if connection is not None:
-                    connection[1].close()
+                    connection.writer.close()
                 connection = None
                 await asyncio.sleep(0.01)
         if connection is not None:
-            connection[1].close()
+            connection.writer.close()
             with suppress(OSError):
-                await connection[1].wait_closed()
+                await connection.writer.wait_closed()
 
-    async def _ask_once(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str) -> bool:
+    async def _connect(self) -> _Connection:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return _Connection(reader, writer, asyncio.get_running_loop().time())
+
+    async def _ask_once(self, connection: _Connection, target: str) -> bool:
         """Whether the connection can be used again."""
-        writer.write(f"GET {target} HTTP/1.1\r\nHost: shop\r\n\r\n".encode())
+        loop, reader = asyncio.get_running_loop(), connection.reader
+        connection.sent = loop.time()
+        connection.writer.write(f"GET {target} HTTP/1.1\r\nHost: shop\r\n\r\n".encode())
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         assert head.startswith(b"http/1.1 200"), head
         length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
         self.answers.append((await reader.readexactly(length)).decode())
+        connection.answers += 1
+        connection.answered = loop.time()
         return b"connection: close" not in head
