@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import machine, report, servers, targets, works
+from benchmarks import machine, report, servers, switching_run, targets, works
 from benchmarks.command import PUBLISHED, UNPUBLISHED, prepare_process, report_errors
 from benchmarks.measure import Bounds
 from benchmarks.picture import draw
@@ -27,7 +27,13 @@ def describe(cores: Cores) -> str:
     return f"The server runs on core {cores.server[0]}, load and backend on {load}."
 
 
-def make_report(plan: Plan, outcome: Outcome, made: datetime, where: machine.Machine) -> report.Report:
+def make_report(
+    plan: Plan,
+    outcome: Outcome,
+    made: datetime,
+    where: machine.Machine,
+    switching: switching_run.SwitchingRun | None,
+) -> report.Report:
     return report.Report(
         made=made.strftime("%Y-%m-%d %H:%M UTC"),
         machine=where,
@@ -40,7 +46,7 @@ def make_report(plan: Plan, outcome: Outcome, made: datetime, where: machine.Mac
         measurements=outcome.measurements,
         summaries=outcome.summaries,
         failures=outcome.failures,
-        verdicts=targets.judge_all(outcome.summaries),
+        verdicts=targets.judge_all(outcome.summaries, switching),
     )
 
 
@@ -96,13 +102,14 @@ def main(
 
 def run(plan: Plan, out: Path) -> None:
     made, where = datetime.now(UTC), machine.read()
+    switching = switching_run.read(PUBLISHED / "switching.json")
     prepare_process(plan.cores)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         runner = Runner(plan, Path(directory), lambda text: click.echo(text, err=True))
         try:
             runner.run()
         finally:
-            result = make_report(plan, runner.outcome, made, where)
+            result = make_report(plan, runner.outcome, made, where, switching)
             if runner.outcome.summaries:
                 write(result, out)
     click.echo(report.targets_table(result.verdicts))

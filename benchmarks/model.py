@@ -91,7 +91,8 @@ class Measurement:
     CPU is microseconds a request; `requests` are those the CPU was divided by, `window` their seconds. `busy` is
     the server's CPU time as a share of the window (1.0 is one core), `foreign` that of all processes that aren't the
     benchmark's. Memory is bytes, over all the server's
-    processes: before the load, after it, and the peak in between.
+    processes: before the load, after it, and the peak in between; `pss_settled` some time after an idle work's last
+    request, 0 for other works.
     """
 
     work: str
@@ -110,6 +111,7 @@ class Measurement:
     pss_before: int
     pss_after: int
     problem: str = ""
+    pss_settled: int = 0
 
     @property
     def cpu_us(self) -> float:
@@ -130,7 +132,8 @@ class Summary:
     """The rounds of one server under one work: medians, and the spread of the measure that counts.
 
     `cpu_low` and `cpu_high` are the least and the most CPU microseconds a request of any round. `idle_kib` is KiB a
-    connection, for idle works alone. `growth` is bytes: the highest peak over the first round's start.
+    connection, for idle works alone, directly after the last request, and `settled_kib` some time later. `growth` is
+    bytes: the highest peak over the first round's start.
     """
 
     work: str
@@ -154,12 +157,14 @@ class Summary:
     idle_kib: float
     errors: int
     problems: tuple[str, ...] = field(default=())
+    settled_kib: float = 0.0
 
 
 def summarize(measurements: list[Measurement], connections: int) -> Summary:
     """Reduces the rounds of one server under one work (at least one) to their medians."""
     first = measurements[0]
     idle = [(m.pss_after - m.pss_before) / 1024 / connections for m in measurements]
+    settled = [(m.pss_settled - m.pss_before) / 1024 / connections for m in measurements if m.pss_settled]
     return Summary(
         work=first.work,
         server=first.server,
@@ -182,4 +187,5 @@ def summarize(measurements: list[Measurement], connections: int) -> Summary:
         idle_kib=median(idle),
         errors=sum(m.load.errors for m in measurements),
         problems=tuple(m.problem for m in measurements if m.problem),
+        settled_kib=median(settled) if settled else 0.0,
     )

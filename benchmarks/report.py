@@ -65,21 +65,42 @@ def disturbance(summaries: list[Summary]) -> str:
     return text if most <= QUIET else f"**The machine was not quiet.** {text}"
 
 
+def word(verdict: Verdict) -> str:
+    """The verdict in a word; a value without a bound is shown and not judged."""
+    if verdict.value is None:
+        return "not measured"
+    return {True: "met", False: "**not met**", None: "shown"}[verdict.met]
+
+
+def measured(value: float | None, unit: str) -> str:
+    """A count as it is, and everything else with two digits."""
+    if value is None:
+        return "-"
+    return f"{value:,}{unit}" if isinstance(value, int) else f"{value:.2f}{unit}"
+
+
 def targets_table(verdicts: list[Verdict]) -> str:
-    words = {True: "met", False: "**not met**", None: "not measured"}
     goals = {True: "reached", False: "not yet", None: ""}
     return table(
-        ("target", "bound", "measured", "verdict", "goal"),
+        ("target", "bound", "measured", "verdict", "goal", "the values themselves"),
         [
-            (
-                verdict.title,
-                verdict.bound,
-                "-" if verdict.value is None else f"{verdict.value:.2f}{verdict.unit}",
-                words[verdict.met],
-                goals[verdict.goal_met],
-            )
-            for verdict in verdicts
+            (v.title, v.bound or "none", measured(v.value, v.unit), word(v), goals[v.goal_met], v.beside)
+            for v in verdicts
         ],
+    )
+
+
+def count_met(verdicts: list[Verdict]) -> str:
+    """A sentence on how many targets are met, and which are not."""
+    judged = [verdict for verdict in verdicts if verdict.met is not None]
+    missed = [f"{v.title} ({measured(v.value, v.unit)}, {v.bound})" for v in judged if not v.met]
+    absent = [verdict.title for verdict in verdicts if verdict.bound and verdict.value is None]
+    return "".join(
+        (
+            f"{len(judged) - len(missed)} of {len(judged)} targets that were measured are met.",
+            f" Not met: {'; '.join(missed)}." if missed else "",
+            f" Not measured: {'; '.join(absent)}." if absent else "",
+        )
     )
 
 
@@ -120,8 +141,11 @@ def download_table(summaries: list[Summary]) -> str:
 
 def idle_table(summaries: list[Summary]) -> str:
     return table(
-        ("server", "KiB a connection", "RSS MiB", "PSS MiB", "errors"),
-        [(s.server, f"{s.idle_kib:.2f}", mib(s.rss), mib(s.pss), str(s.errors)) for s in summaries],
+        ("server", "KiB a connection", "once settled", "RSS MiB", "PSS MiB", "errors"),
+        [
+            (s.server, f"{s.idle_kib:.2f}", f"{s.settled_kib:.2f}", mib(s.rss), mib(s.pss), str(s.errors))
+            for s in summaries
+        ],
     )
 
 
@@ -155,6 +179,9 @@ def to_markdown(report: Report, picture: str) -> str:
         f"![CPU time a request, beside the peers]({picture})",
         "",
         "## Targets",
+        "",
+        count_met(report.verdicts),
+        "Rows without a bound are shown for comparison: the targets name p99, and no number for it.",
         "",
         targets_table(report.verdicts),
     ]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import picture, report, stacks, targets, works
+from benchmarks import picture, report, stacks, switching_run, targets, works
 from benchmarks.machine import Machine
 from benchmarks.model import KB, OURS, Kind, Load, Measurement, Source, Summary, Work, summarize
+from benchmarks.servers import BenchError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,6 +100,75 @@ def test_scaling_needs_every_number_of_connections_and_is_the_dearest_over_the_c
     assert verdict(title, found[1:]).value is None
 
 
+def test_the_peers_own_scaling_stands_beside_ours() -> None:
+    costs = dict(zip(works.CONNECTIONS, (20.0, 22.0, 25.0, 30.0), strict=True))
+    found = [summary(f"connections-{n}", OURS, cpu) for n, cpu in costs.items()]
+    found += [summary(f"connections-{n}", "haproxy", cpu * (3 if n == 5000 else 1)) for n, cpu in costs.items()]
+    title = "10 to 5,000 connections, dearest request over cheapest"
+    assert verdict(title, found).beside == "switchyard 1.50 x, haproxy 4.50 x"
+
+
+@pytest.mark.parametrize("work", [work for work in works.WORKS if work.kind is Kind.REQUESTS])
+def test_p99_stands_beside_nginxs_for_every_work_of_requests_and_is_not_judged(work: Work) -> None:
+    slow = Load(1000, 2.0, 2_000_000, 0, 500.0, 1800.0, 2500.0)
+    found = verdict(
+        f"{work.title}, p99 beside nginx", [summary(work.name, OURS, load=slow), summary(work.name, "nginx")]
+    )
+    assert found.value == pytest.approx(2)
+    assert (found.bound, found.met, found.goal_met) == ("", None, None)
+    assert found.beside == "switchyard 1.80 ms, nginx 0.90 ms"
+    assert report.word(found) == "shown"
+
+
+def test_throughput_is_also_set_beside_the_fastest_peer() -> None:
+    rates = {OURS: 2.0, "nginx": 4.0, "caddy": 1.0}
+    found = [summary("proxied-1m", name, load=Load(10, seconds, 8_000_000, 0)) for name, seconds in rates.items()]
+    assert (
+        verdict("proxied-1m, throughput beside nginx", found).beside == "switchyard 4 MB/s, nginx 2 MB/s, caddy 8 MB/s"
+    )
+    assert verdict("proxied-1m, throughput beside the fastest peer", found).value == pytest.approx(0.5)
+
+
+SWITCHING = {
+    "made": "2026-01-02 03:04 UTC",
+    "servers": {
+        OURS: {"figures": {"hold": {"p99": 6.6}, "faults": {"failed": 0}}},
+        "nginx": {"figures": {"hold": None, "faults": {"failed": 2818}}},
+        "haproxy-map": {"figures": None},
+    },
+}
+
+
+def test_the_hold_is_judged_by_the_last_run_of_switches_with_its_date() -> None:
+    hold, failed = targets.judge_all([], switching_run.parse(json.dumps(SWITCHING)))[-2:]
+    assert hold.title == "switch under full load, hold p99 (run of 2026-01-02 03:04 UTC)"
+    assert (hold.value, hold.met, hold.goal_met) == (6.6, False, False)
+    assert (failed.value, failed.met, failed.beside) == (0, True, "switchyard 0, nginx 2,818")
+    assert "| ≤ 5 ms | 6.60 ms | **not met** |" in report.targets_table([hold])
+    assert "| ≤ 0 | 0 | met |" in report.targets_table([failed])
+
+
+def test_a_run_of_switches_that_is_not_there_is_not_measured_and_a_broken_one_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "switching.json"
+    assert switching_run.read(path) is None
+    assert [v.value for v in targets.judge_all([])[-2:]] == [None, None]
+    for text in ("{", "[]", json.dumps({"made": "today", "servers": {}})):
+        path.write_text(text)
+        with pytest.raises(BenchError, match="not a run of switches"):
+            switching_run.read(path)
+
+
+def test_idle_connections_are_judged_fresh_and_settled() -> None:
+    found = [summary("idle", OURS, pss_after=16 * MIB, pss_settled=11 * MIB)]
+    fresh, settled = (
+        verdict(f"10,000 idle connections, memory of each {when}", found)
+        for when in ("1 s after the last request", "once settled")
+    )
+    assert (fresh.value, fresh.met) == (6, False)
+    assert (settled.value, settled.met) == (1, True)
+    assert "| switchyard | 6.00 | 1.00 |" in report.idle_table(found)
+
+
 def test_memory_is_flat_when_the_peak_stays_near_the_start() -> None:
     title = "static-100m, growth of memory"
     assert verdict(title, [summary("static-100m", OURS)]).met is True
@@ -130,8 +200,12 @@ def test_markdown_states_each_target_and_shows_only_works_that_were_measured() -
         ),
         "bench.svg",
     )
-    assert "| 1 KB proxied, CPU beside nginx | ≤ 1.6 x | 2.00 x | **not met** | not yet |" in text
-    assert "| 1 KB proxied, CPU beside Caddy | ≤ 0.35 x | - | not measured |  |" in text
+    beside = "switchyard 60.0 µs, nginx 30.0 µs"
+    assert f"| 1 KB proxied, CPU beside nginx | ≤ 1.6 x | 2.00 x | **not met** | not yet | {beside} |" in text
+    assert "| 1 KB proxied, CPU beside Caddy | ≤ 0.35 x | - | not measured |  |  |" in text
+    assert (
+        "0 of 1 targets that were measured are met. Not met: 1 KB proxied, CPU beside nginx (2.00 x, ≤ 1.6 x)." in text
+    )
     assert "## 1 KB proxied\n" in text
     assert "## 100 MB static" not in text
     assert text.index("| nginx | 30.0") < text.index("| switchyard | 60.0")
