@@ -25,12 +25,15 @@ MAX_KEPT: Final = 128
 MAX_TARGET: Final = 512
 MAX_AGE: Final = 600.0
 
-_RANDOM: Final = re.compile(rb"(?=[\w.~%+-]*[0-9])(?=[\w.~%+-]*[A-Za-z])[\w.~%+-]{24,}")
-_RANDOM_SEGMENT: Final = re.compile(rb"(?<=/)(?=[\w~%-]*[0-9])[\w~%-]{24,}(?=/|$)")
-_PARAMETERS: Final = re.compile(rb";[^/]*")
+# Runs are taken whole and then looked into. A pattern that looks into them itself would begin anew at each byte.
+_RUN: Final = re.compile(rb"[\w.~%+-]{24,}+")
+_DIGIT: Final = re.compile(rb"[0-9]")
+_LETTER: Final = re.compile(rb"[A-Za-z]")
+_RANDOM_SEGMENT: Final = re.compile(rb"(?<=/)(?=[A-Za-z_~%-]*+[0-9])[\w~%-]{24,}+(?=/|$)")
+_PARAMETERS: Final = re.compile(rb";[^/]*+")
+_NAMES: Final = re.compile(rb"(?:^|&)([^=&]*+)=")
 _TELLING: Final = re.compile(
-    rb"(?i)(?:^|&)[^=&]*(?:pass|pwd|secret|token|key|auth|sign|sig|sess|sid|code|otp|nonce|jwt|ticket|mail|phone|user)"
-    rb"[^=&]*="
+    rb"(?i)pass|pwd|secret|token|key|auth|sign|sig|sess|sid|code|otp|nonce|jwt|ticket|mail|phone|user"
 )
 _Key = tuple[str, bytes, bytes, int]
 
@@ -98,9 +101,16 @@ def told(target: bytes) -> bytes:
     """The target without what looks like a secret."""
     path, _, query = target[: 4 * MAX_TARGET].partition(b"?")
     path = _RANDOM_SEGMENT.sub(b"*", _PARAMETERS.sub(b"", path))[:MAX_TARGET]
-    if not query or len(target) > MAX_TARGET or _TELLING.search(query) or _RANDOM.search(query):
+    if not query or len(target) > MAX_TARGET or _tells(query):
         return path
     return path + b"?" + query
+
+
+def _tells(query: bytes) -> bool:
+    """Whether a parameter's name or a long random run looks like a secret."""
+    return any(_TELLING.search(name) for name in _NAMES.findall(query)) or any(
+        _DIGIT.search(run) and _LETTER.search(run) for run in _RUN.findall(query)
+    )
 
 
 def merge_samples(samples: Iterable[Iterable[RecentRequest]]) -> tuple[RecentRequest, ...]:

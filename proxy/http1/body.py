@@ -11,8 +11,13 @@ from proxy.errors import RequestError
 from proxy.http1.grammar import CHUNK_LINE, FIELD_BLOCK, FIELD_LINE, PLAUSIBLE, SMALL_CHUNK, SMALL_CHUNKS
 
 MAX_CHUNK_LINE: Final = 1024
-MAX_EXTENSIONS: Final = 8192
-"""Bytes that a body's extensions may have beyond those of its payload: nobody reads them, and each costs a line."""
+MAX_SURPLUS: Final = 8192
+"""Bytes of chunk lines that nobody reads, extensions and superfluous zeros, beyond an eighth of the payload.
+
+RFC 9112 section 7.1.1 asks for a limit, as each costs a line read by itself. An eighth leaves room for senders that pad
+all sizes to eight digits, from chunks of 56 bytes on.
+"""
+_ZERO: Final = ord("0")
 MAX_CHUNK: Final = 2**60
 """A larger size is within the grammar, but overflows the arithmetic of some parsers."""
 MAX_TRAILERS: Final = 8192
@@ -47,15 +52,15 @@ class ChunkedBody:
     are left out; with `decode` only the payload. A chunk line or trailer is returned only once it is whole and valid.
     """
 
-    __slots__ = ("_decode", "_extensions", "_in_trailers", "_owed", "_partial", "_seen", "done", "payload")
+    __slots__ = ("_decode", "_in_trailers", "_owed", "_partial", "_seen", "_surplus", "done", "payload")
 
     def __init__(self, *, decode: bool = False) -> None:
         self._decode = decode
         self._owed = 0  # bytes of the current chunk still to come, its CRLF included
         self._partial = b""  # a chunk line, a chunk's CRLF or a trailer section of which the end is missing
         self._in_trailers = False
-        self._extensions = 0  # bytes of them so far
         self._seen = 0  # bytes of the trailer section that need not be searched again
+        self._surplus = 0  # bytes of extensions and superfluous zeros so far
         self.payload = 0
         self.done = False
 
@@ -93,8 +98,8 @@ class ChunkedBody:
                     raise BodyError("a chunk is not followed by CRLF")
                 position += 2
                 self._owed = 0
-                if small and not self._decode:
-                    position = self._small_chunks(data, position)
+                if small:
+                    position = self._small_chunks(data, position, out)
                 continue
             line_end = data.find(b"\n", position, position + MAX_CHUNK_LINE) + 1
             if not line_end:
@@ -109,12 +114,11 @@ class ChunkedBody:
             chunk_size = int(line[1], 16)
             if chunk_size > MAX_CHUNK:
                 raise BodyError("a chunk's size is not valid")
-            if line.end(2) > line.start(2):
-                self._extensions += line.end(2) - line.start(2)
-                if self._extensions > MAX_EXTENSIONS + self.payload:
-                    raise BodyError("the chunks' extensions are too large")
-                if not self._decode:
-                    out.append(data[unsent : line.end(1)])
+            size_end = line.end(1)
+            if size_end + 2 < line_end or data[position] == _ZERO:
+                self._count_surplus(line_end - 2 - position, chunk_size)
+                if size_end + 2 < line_end and not self._decode:
+                    out.append(data[unsent:size_end])
                     unsent = line_end - 2
             position = line_end
             small = chunk_size < 16
@@ -124,13 +128,22 @@ class ChunkedBody:
                 self._in_trailers = True
         return self._sent(data, position, unsent, out), b""
 
-    def _small_chunks(self, data: bytes, position: int) -> int:
+    def _small_chunks(self, data: bytes, position: int, out: list[bytes]) -> int:
         """Counts the small chunks from `position` on, which go out as they came; returns where they end."""
         match = SMALL_CHUNKS.match(data, position)
         end = match.end() if match is not None else position
         if end > position:
-            self.payload += end - position - SMALL_CHUNK_FRAME * len(SMALL_CHUNK.findall(data, position, end))
+            chunks = SMALL_CHUNK.findall(data, position, end)
+            self.payload += end - position - SMALL_CHUNK_FRAME * len(chunks)
+            if self._decode:
+                out.append(b"".join([chunk[3:-2] for chunk in chunks]))
         return end
+
+    def _count_surplus(self, line_size: int, chunk_size: int) -> None:
+        """A chunk's line of `line_size` bytes has more than the digits that its size needs."""
+        self._surplus += line_size - max(1, (chunk_size.bit_length() + 3) // 4)
+        if self._surplus > MAX_SURPLUS + self.payload // 8:
+            raise BodyError("the chunks' extensions or their sizes' zeros are too many")
 
     def _sent(self, data: bytes, position: int, unsent: int, out: list[bytes]) -> bytes:
         self._partial = data[position:]

@@ -14,6 +14,8 @@ for 1002, and the application for a protocol error."""
 
 _LONG, _LONGER = 126, 127
 _CLOSE: Final = 8
+_ENDLESS: Final = 1 << 63
+"""More than any connection carries: the frame's end is not known, and neither is the next one's beginning."""
 
 # A peer may send nothing but pings. One by one, 256 KiB of them would take a fifth of a second.
 _SMALL_SIZES: Final = [
@@ -28,7 +30,9 @@ SMALL_FRAMES: Final = re.compile(
 class FrameCounter:
     """Counts one direction's frames without keeping their payload. It judges nothing: that is the two ends' matter.
 
-    `saw_close`: a close frame has begun, after which no frame may follow (RFC 6455 section 5.5.1).
+    `saw_close`: a close frame has begun, after which no frame may follow (RFC 6455 section 5.5.1), so that nothing
+    behind it is counted. Nor is anything behind a length that is not said in the fewest bytes, as it must be (section
+    5.2): such a stream is never between two frames again. A hostile peer would have each such frame cost microseconds.
     """
 
     __slots__ = ("_head", "_owed", "saw_close")
@@ -49,7 +53,7 @@ class FrameCounter:
             self._owed -= len(data)
             return
         position = 0
-        while position < len(data):
+        while position < len(data) and not (self.saw_close and self.between_frames):
             position = self._to_frames_end(data, position)
             if self.between_frames and (small := SMALL_FRAMES.match(data, position)) is not None:
                 position = small.end()
@@ -74,7 +78,8 @@ class FrameCounter:
         return position + taken
 
     def __repr__(self) -> str:
-        return f"<FrameCounter owed={self._owed} head={len(self._head)}>"
+        owed = "unknown" if self._owed >= _ENDLESS // 2 else self._owed
+        return f"<FrameCounter owed={owed} head={len(self._head)}{' saw close' if self.saw_close else ''}>"
 
 
 def _head_size(head: bytes) -> int:
@@ -87,12 +92,13 @@ def _head_size(head: bytes) -> int:
 
 
 def _payload_size(head: bytes) -> int:
+    """_ENDLESS for what is not the shortest form of a length, or has its most significant bit set."""
     length = head[1] & 0x7F
-    if length == _LONG:
-        return int.from_bytes(head[2:4], "big")
-    if length == _LONGER:
-        return int.from_bytes(head[2:10], "big")
-    return length
+    if length < _LONG:
+        return length
+    longer = length == _LONGER
+    length = int.from_bytes(head[2:10] if longer else head[2:4], "big")
+    return length if (65536 if longer else _LONG) <= length < _ENDLESS else _ENDLESS
 
 
 def close_frame(mask: bytes = b"") -> bytes:

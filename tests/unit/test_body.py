@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.http1.body import MAX_CHUNK_LINE, MAX_TRAILERS, BodyError, ChunkedBody
+from proxy.http1.body import MAX_CHUNK_LINE, MAX_SURPLUS, MAX_TRAILERS, BodyError, ChunkedBody
 
 
 def test_a_body_is_passed_on_as_it_came() -> None:
@@ -42,6 +42,7 @@ def test_tiny_chunks_are_counted_together(chunks: list[bytes], end: str) -> None
     body = ChunkedBody()
     assert body.feed(data) == (data, b"")
     assert body.payload == sum(map(len, chunks))
+    assert ChunkedBody(decode=True).feed(data) == (b"".join(chunks), b"")
     if end == "x":
         with pytest.raises(BodyError):
             body.feed(b"1\r\na\r\n1\r\nab\r\n")
@@ -95,6 +96,29 @@ def test_the_largest_chunk_line_and_trailers() -> None:
     assert ChunkedBody().feed(b"0\r\n" + trailers)[0] == b"0\r\n" + trailers
     with pytest.raises(BodyError):
         ChunkedBody().feed(b"0\r\nX" + trailers)
+
+
+@pytest.mark.parametrize("decode", [False, True])
+@pytest.mark.parametrize("chunk", [b"01\r\na\r\n", b"00000001\r\na\r\n", b"2;a\r\nxx\r\n", b'01 ; a="b"\r\na\r\n'])
+def test_lines_that_say_more_than_they_must_are_bounded(chunk: bytes, decode: bool) -> None:
+    """However many bytes a client sends, only so many such lines are read."""
+    line, payload, _ = chunk.split(b"\r\n")
+    body = ChunkedBody(decode=decode)
+    for _ in range(MAX_SURPLUS // (len(line) - 1)):
+        body.feed(chunk)
+    more = MAX_SURPLUS // 4
+    with pytest.raises(BodyError, match="zeros"):
+        body.feed(chunk * more)
+    assert body.payload < 2 * MAX_SURPLUS // (len(line) - 1) * len(payload)
+
+
+@pytest.mark.parametrize("chunk", [b"00000100\r\n" + bytes(256) + b"\r\n", b"0038\r\n" + bytes(56) + b"\r\n",
+                                   b"1000;chunk-signature=" + b"a" * 64 + b"\r\n" + bytes(4096) + b"\r\n"])  # fmt: skip
+def test_sizes_of_eight_digits_and_signatures_of_chunks_pass(chunk: bytes) -> None:
+    body = ChunkedBody(decode=True)
+    for _ in range(3000):
+        body.feed(chunk)
+    assert body.payload == 3000 * int(chunk.split(b"\r\n")[0].split(b";")[0], 16)
 
 
 def test_representations_say_where_it_is() -> None:

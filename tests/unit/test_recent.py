@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from proxy.core.recent import MAX_AGE, MAX_KEPT, WANTED, WANTED_BAD, Recent, merge_samples, told
@@ -65,6 +67,10 @@ def test_it_is_bounded_and_forgets() -> None:
         (b"/show?page=1&d=9f86d081884c7d659a2feaa0c55ad015", b"/show"),
         (b"/cart;jsessionid=0123456789ABCDEF0123456789ABCDEF", b"/cart"),
         (b"/cart;jsessionid=0123/x?a=1", b"/cart/x?a=1"),
+        (b"/show?pass&page=1", b"/show?pass&page=1"),
+        (b"/show?page=1&new%5Bpwd%5D=1", b"/show"),
+        (b"/show?d=" + b"a" * 30 + b"&e=" + b"1" * 30, b"/show?d=" + b"a" * 30 + b"&e=" + b"1" * 30),
+        (b"/show?d=" + b"a" * 23 + b"1&e=2", b"/show"),
         (b"/reset/9f86d081884c7d659a2feaa0c55ad015/now", b"/reset/*/now"),
         (b"/static/app.9f86d081884c7d659a2feaa0c55ad015.css", b"/static/app.9f86d081884c7d659a2feaa0c55ad015.css"),
         (b"/articles/how-to-change-a-release-without-downtime", b"/articles/how-to-change-a-release-without-downtime"),
@@ -74,6 +80,26 @@ def test_it_is_bounded_and_forgets() -> None:
 )
 def test_what_looks_like_a_secret_is_left_out(target: bytes, kept: bytes) -> None:
     assert told(target) == kept
+
+
+@pytest.mark.parametrize("part", [b"a", b"1", b"pass", b"&a", b"a=", b";", b"%2", b"/a"])
+def test_cost_is_linear_in_the_target(part: bytes) -> None:
+    """Eight times the bytes take about eight times as long; of several turns' thread time the shortest counts."""
+
+    def shortest(size: int) -> float:
+        targets = [b"/?" + part * (size // len(part)), b"/" + part * (size // len(part))]
+        times = []
+        for _ in range(15):
+            begin = time.thread_time()
+            for target in targets * 40:
+                told(target)
+            times.append(time.thread_time() - begin)
+        return min(times)
+
+    ratios: list[float] = []
+    while len(ratios) < 5 and (not ratios or ratios[-1] > 20):
+        ratios.append(shortest(504) / shortest(63))
+    assert ratios[-1] <= 20, f"8 times the bytes took {ratios} times as long"
 
 
 def test_samples_of_workers_are_added_up() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,6 +94,33 @@ def test_a_close_frame_is_seen() -> None:
     counter.feed(close_frame()[1:])
     assert counter.saw_close
     assert counter.between_frames
+
+
+@pytest.mark.parametrize("behind", [close_frame(), frame(1, b"hello", b""), b"\x81"])
+def test_nothing_is_counted_behind_a_close_frame(behind: bytes) -> None:
+    counter = FrameCounter()
+    counter.feed(frame(1, b"hello", b"") + close_frame() + behind * 3)
+    assert (counter.saw_close, counter.between_frames) == (True, True)
+    counter.feed(behind)
+    assert counter.between_frames
+    assert counter.feed_to_frames_end(behind) == 0
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"\x82\x7e\x00\x7d", b"\x82\xfe\x00\x00" + bytes(4), b"\x82\x7f" + (65535).to_bytes(8, "big"),
+     b"\x82\x7f" + (1 << 63).to_bytes(8, "big")],
+)  # fmt: skip
+def test_a_length_in_another_form_than_the_shortest_has_no_end(head: bytes) -> None:
+    """RFC 6455 section 5.2: the minimal number of bytes MUST be used. What passes then has no known frames."""
+    counter = FrameCounter()
+    counter.feed(frame(1, b"hello", b"") + head)
+    for _ in range(3):
+        counter.feed(bytes(70_000) + close_frame())
+        assert not counter.between_frames
+        assert counter.feed_to_frames_end(b"\x00" * 1000) == 1000
+    assert not counter.saw_close
+    assert repr(counter) == "<FrameCounter owed=unknown head=0>"
 
 
 def test_close_frames() -> None:
