@@ -240,6 +240,57 @@ def test_a_session_waits_until_every_worker_has_ended_it(gate: Gate) -> None:
     assert gate.claim(request("b"), NOW) is None
 
 
+def test_the_end_of_one_session_wakes_its_requests_alone(gate: Gate) -> None:
+    gate.switch(1, "temp", {key(session): 1 for session in "abc"}, NOW)
+    owners = {number: request(session) for number, session in enumerate("abacab")}
+    for owner in owners.values():
+        assert gate.claim(owner, NOW) is None
+    assert gate.sessions_ended(1, [key("c"), key("c")]).wake == [owners[3]]
+    woken = gate.sessions_ended(1, [key("b"), key("a")]).wake
+    assert woken == [owners[number] for number in (0, 1, 2, 4, 5)], "in the order of their arrival"
+    assert gate.sessions_ended(1, [key("a"), key("b")]).wake == []
+
+
+def test_who_has_left_is_not_woken_by_the_end_of_its_session(gate: Gate) -> None:
+    gate.switch(1, "temp", {key("a"): 1}, NOW)
+    gone, stays, served = request("a"), request("a"), request("a")
+    for owner in (gone, stays, served):
+        assert gate.claim(owner, NOW) is None
+    gate.leave(gone)
+    assert gate.sessions_ended(1, [key("a")]).wake == [stays, served]
+    granted(gate, served)
+    assert gate.held == 1
+
+
+def test_a_request_that_waited_for_its_session_waits_for_a_hold_then_and_the_reverse(gate: Gate) -> None:
+    gate.switch(1, "temp", {key("a"): 1, key("b"): 1}, NOW)
+    first, second = request("a"), request("b")
+    assert gate.claim(first, NOW) is None
+    gate.hold(2, 2, 5.0, NOW)
+    assert gate.claim(second, NOW) is None
+    assert gate.sessions_ended(1, [key("a")]).wake == [first]
+    assert gate.claim(first, NOW) is None
+    assert gate.release_hold(2, 2).wake == [first, second]
+    granted(gate, first)
+    assert gate.claim(second, NOW) is None
+    assert gate.sessions_ended(1, [key("b")]).wake == [second]
+    granted(gate, second)
+
+
+def test_the_claims_of_a_crowd_that_waits_for_its_sessions_are_two_for_each_request(gate: Gate) -> None:
+    sessions = [f"s{number}" for number in range(500)]
+    gate.switch(1, "temp", {key(session): 1 for session in sessions}, NOW)
+    crowd = [request(session) for session in sessions for _ in range(2)]
+    for owner in crowd:
+        assert gate.claim(owner, NOW) is None
+    claims = len(crowd)
+    for session in sessions:
+        for owner in gate.sessions_ended(1, [key(session)]).wake:
+            claims += 1
+            assert gate.claim(owner, NOW) is not None
+    assert (claims, gate.held) == (2 * len(crowd), 0)
+
+
 def test_the_barrier_ends_at_its_bound(gate: Gate) -> None:
     result = gate.switch(1, "temp", {key("a"): 1}, NOW)
     assert result is not None

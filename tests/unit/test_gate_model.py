@@ -2,14 +2,15 @@
 
 The links keep their order; nothing else is certain. After each step: a ticket is released once; no session has
 exchanges on two slots, nor within the time that its replication takes, while its barrier holds; after a switch no
-request goes to the old slot; the waiting are bounded and each is woken, refused or has left; "drained" is true; during
-a pause and under maintenance nothing goes on. The supervisor may die: then its workers go by the state file, and
-so does its successor, whose workers serve beside them.
+request goes to the old slot; the waiting are bounded, have a reason, and each is woken, refused or has left; "drained"
+is true; during a pause and under maintenance nothing goes on. The supervisor may die: then its workers go by the state
+file, and so does its successor, whose workers serve beside them.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -540,6 +541,16 @@ class GateMachine(RuleBasedStateMachine):
     def waiting_requests_are_bounded_and_not_lost(self) -> None:
         for worker in self.everybody():
             assert worker.gate.held == len(worker.those("waiting")) <= MAX_HELD
+
+    @invariant()
+    def who_waits_has_a_reason(self) -> None:
+        """Another request of the same session would wait too; else nobody would wake the one that does."""
+        for worker in self.everybody():
+            for session in {exchange.session for exchange in worker.those("waiting")}:
+                another = Exchange(worker, session)
+                with suppress(GateFullError):
+                    assert worker.gate.claim(another, self.now) is None
+                worker.gate.leave(another)
 
     @invariant()
     def no_session_runs_on_two_slots(self) -> None:

@@ -281,6 +281,15 @@ class WeightsModel(RuleBasedStateMachine):
         self.do(self.switch.expired(self.now))
 
     @invariant()
+    def who_waits_has_a_reason(self) -> None:
+        """Another request of the same session would wait too; else nobody would wake the one that does."""
+        for worker in self.workers.values():
+            for session in {request.session for request in worker.requests if request.ticket is None}:
+                another = Request(worker, session)
+                assert worker.gate.claim(another, self.now) is None
+                worker.gate.leave(another)
+
+    @invariant()
     def no_session_that_keeps_its_slot_runs_on_two(self) -> None:
         running = [request for worker in self.workers.values() for request in worker.running()]
         if not running and self.switch.spreading is None and not self.switch.switching:
