@@ -47,8 +47,14 @@ class Backend:
         return f"<Backend {self.address} {health} in_flight={self.in_flight}>"
 
     def failed(self, now: float) -> None:
-        """A connection could not be made, or ended without a response. Several in a row eject, each time for longer."""
+        """A connection could not be made, or ended without a response. Several in a row eject, each time for longer.
+
+        While it is ejected, failures are those of exchanges that had begun before, or had no other backend to try: they
+        say nothing new, and however many there are, they do not make this ejection or the next one longer.
+        """
         self.troubled = True
+        if now < self.ejected_until:
+            return
         self._failures += 1
         if self._failures >= FAILURES_TO_EJECT:
             self.ejected_until = now + min(FIRST_EJECTION * 2**self._ejections, LONGEST_EJECTION)

@@ -78,6 +78,39 @@ def test_failures_in_a_row_eject_for_longer_each_time() -> None:
     assert backend.usable(now), "an answer forgets what was before"
 
 
+def test_many_failures_in_one_instant_are_one_ejection() -> None:
+    backend = Backend("127.0.0.1:1", True)
+    for _ in range(12):
+        backend.failed(5.0)
+    assert backend.ejected_until == 5.0 + FIRST_EJECTION
+
+
+def test_failures_during_an_ejection_lengthen_neither_it_nor_the_next() -> None:
+    backend = Backend("127.0.0.1:1", True)
+    for now in (5.0, 5.0, 5.2, 5.9):
+        backend.failed(now)
+    over = 5.0 + FIRST_EJECTION
+    assert backend.ejected_until == over
+    assert backend.troubled
+    backend.failed(over)
+    assert backend.usable(over), "one failure since its end does not eject"
+    backend.failed(over)
+    assert backend.ejected_until == over + 2 * FIRST_EJECTION
+
+
+@given(st.lists(st.sampled_from([0.0, 0.0, 0.1, 0.5, 2.0]), max_size=60))
+def test_ejections_never_overlap(pauses: list[float]) -> None:
+    backend, now, ends = Backend("127.0.0.1:1", True), 0.0, [0.0]
+    for pause in pauses:
+        now += pause
+        backend.failed(now)
+        if backend.ejected_until != ends[-1]:
+            assert now >= ends[-1]
+            length = min(FIRST_EJECTION * 2 ** (len(ends) - 1), LONGEST_EJECTION)
+            ends.append(now + length)
+            assert backend.ejected_until == ends[-1]
+
+
 def test_a_recovered_backends_share_grows() -> None:
     backends, first, *_ = three()
     first.probed(False, 0.0)
