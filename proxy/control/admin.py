@@ -241,7 +241,9 @@ class AdminApi:
         if self._token is not None:
             if not token_matches(request.headers.get("Authorization"), self._token):
                 raise AdminError(401, _NO_TOKEN)
-        elif self._by_address and comes_from_a_page(request.headers.get("Host"), request.headers.get("Origin")):
+            return
+        fields = (request.headers.get(name) for name in ("Host", "Origin", "Sec-Fetch-Site"))
+        if self._by_address and comes_from_a_page(*fields):
             raise AdminError(403, "set admin.token_file to allow calls from other hosts and pages")
 
     # --- calls -------------------------------------------------------------------------------------------------

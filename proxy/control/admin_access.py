@@ -14,6 +14,7 @@ from proxy.errors import ConfigurationError
 
 _TOKEN_BYTES: Final = 32
 _MAX_TOKEN: Final = 4096
+_OWN_SITES: Final = frozenset({"none", "same-origin"})
 
 
 def load_token(path: str) -> str:
@@ -56,13 +57,24 @@ def token_matches(authorization: str | None, token: str) -> bool:
     return right and scheme.lower() == "bearer"
 
 
-def comes_from_a_page(host: str | None, origin: str | None) -> bool:
-    """Whether a browser's page of another site may have sent the request.
+def comes_from_a_page(host: str | None, origin: str | None, fetch_site: str | None) -> bool:
+    """Whether a browser's page of another site may have sent the request. The arguments are fields of its head.
 
-    Without a token only the address protects the API, and a browser on this machine can reach that. A page of
-    another origin sends Origin; one that has rebound its own name to a loopback address sends that name as Host.
+    Without a token only the address protects the API, and a browser on this machine can reach that. A page of another
+    origin sends Origin with what may change something; with a plain GET it does not, but the browser says in
+    Sec-Fetch-Site (W3C Fetch Metadata) where it comes from: `none` is the user's own, `same-origin` the dashboard's.
+    A page that has rebound its own name to a loopback address is of the same origin, and sends that name as Host.
     """
-    name = urlsplit(f"//{host or ''}").hostname or ""
-    if host and not Endpoint(name, 0).is_loopback:
+    if host and not _is_loopback(host):
+        return True
+    if fetch_site is not None and fetch_site not in _OWN_SITES:
         return True
     return origin is not None and origin != f"http://{host}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return Endpoint(name, 0).is_loopback

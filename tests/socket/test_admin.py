@@ -193,6 +193,21 @@ async def test_pages_of_other_origins_are_refused(client: TestClient[Any, Any]) 
         assert (await client.get("/v1/status", headers=headers)).status == 200
 
 
+@pytest.mark.parametrize("host", ["[bad", "bad]", "[::1", "[]", "127.0.0.1\u2100"])
+async def test_a_host_that_can_not_be_read_is_refused(client: TestClient[Any, Any], host: str) -> None:
+    for path in ("/v1/status", "/metrics", "/none"):
+        assert "token_file" in await problem(await client.get(path, headers={"Host": host}), 403)
+
+
+async def test_a_page_of_another_site_can_not_even_ask(client: TestClient[Any, Any]) -> None:
+    """It may send a plain GET to the loopback address, without Origin, and the browser says where it comes from."""
+    for site in ("cross-site", "same-site"):
+        for path in ("/v1/status", "/v1/events", "/metrics"):
+            assert "token_file" in await problem(await client.get(path, headers={"Sec-Fetch-Site": site}), 403)
+    for site in ("none", "same-origin"):
+        assert (await client.get("/v1/status", headers={"Sec-Fetch-Site": site})).status == 200
+
+
 async def test_the_token_is_needed(supervisor: Supervisor) -> None:
     async with TestClient(TestServer(api(supervisor, "right").make())) as client:
         for value in (None, "right", "Bearer wrong", "Basic right", "Bearer rightx", "Bearer righ\u00e9"):

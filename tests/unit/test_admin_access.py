@@ -46,19 +46,31 @@ def test_only_the_token_matches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "origin", "page"),
+    ("host", "origin", "site", "page"),
     [
-        ("127.0.0.1:9900", None, False),
-        ("localhost:9900", None, False),
-        ("[::1]:9900", None, False),
-        (None, None, False),
-        ("127.0.0.1:9900", "http://127.0.0.1:9900", False),
-        ("evil.example:9900", None, True),
-        ("127.0.0.1.evil.example", None, True),
-        ("127.0.0.1:9900", "http://evil.example", True),
-        ("127.0.0.1:9900", "null", True),
-        ("127.0.0.1:9900", "http://127.0.0.1:9901", True),
+        ("127.0.0.1:9900", None, None, False),
+        ("localhost:9900", None, None, False),
+        ("[::1]:9900", None, None, False),
+        (None, None, None, False),
+        ("127.0.0.1:9900", "http://127.0.0.1:9900", None, False),
+        ("evil.example:9900", None, None, True),
+        ("127.0.0.1.evil.example", None, None, True),
+        ("127.0.0.1:9900", "http://evil.example", None, True),
+        ("127.0.0.1:9900", "null", None, True),
+        ("127.0.0.1:9900", "http://127.0.0.1:9901", None, True),
+        ("127.0.0.1:9900", None, "none", False),
+        ("127.0.0.1:9900", "http://127.0.0.1:9900", "same-origin", False),
+        ("127.0.0.1:9900", None, "same-site", True),
+        ("127.0.0.1:9900", None, "cross-site", True),
+        ("127.0.0.1:9900", None, "what may come later", True),
+        ("evil.example:9900", None, "same-origin", True),
+        (None, None, "cross-site", True),
     ],
 )
-def test_pages_are_told_from_programs(host: str | None, origin: str | None, page: bool) -> None:
-    assert comes_from_a_page(host, origin) is page
+def test_pages_are_told_from_programs(host: str | None, origin: str | None, site: str | None, page: bool) -> None:
+    assert comes_from_a_page(host, origin, site) is page
+
+
+@pytest.mark.parametrize("host", ["[bad", "bad]", "[::1", "[::1]]", "[127.0.0.1]", "127.0.0.1\u2100x", "@", ":", "[]"])
+def test_a_host_that_can_not_be_read_is_refused(host: str) -> None:
+    assert comes_from_a_page(host, None, None)
