@@ -278,6 +278,8 @@ class Worker:
         """Accepts what is queued, then no more; lets what is outstanding end, at most for `grace` seconds."""
         for acceptor in self._acceptors:
             acceptor.close()
+        # What they accepted last is one of the server's connections only after this turn of the event loop.
+        await asyncio.sleep(0)
         server.stop()
         if last:
             await self._accept_all_queued(server)
