@@ -39,8 +39,11 @@ REQUEST_LINE: Final = re.compile(
 FIELD_BLOCK: Final = re.compile(FIELDS + rb"\r\n")
 """All field lines of a head and the empty line that ends it."""
 
-RESPONSE_HEAD: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + VALUE + rb"))?\r\n(" + FIELDS + rb")\r\n")
-"""Groups: minor version, status, reason, field lines. A status line without its last space is common (RFC 9112 4)."""
+STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + VALUE + rb"))?\r\n")
+"""Groups: minor version, status, reason. A status line without its last space is common (RFC 9112 section 4)."""
+
+RESPONSE_HEAD: Final = re.compile(STATUS_LINE.pattern + rb"(" + FIELDS + rb")\r\n")
+"""Groups: those of STATUS_LINE, field lines."""
 
 FIELD_LINE: Final = re.compile(rb"(" + TOKEN + rb"):(" + VALUE + rb")\r\n")
 

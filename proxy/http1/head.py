@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from proxy.errors import RequestError
 from proxy.http1.grammar import (
@@ -21,9 +21,13 @@ from proxy.http1.grammar import (
     PLAUSIBLE,
     REQUEST_LINE,
     RESPONSE_HEAD,
+    STATUS_LINE,
     TOKEN,
     pick_fields,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_REQUEST_LINE: Final = 8192
 """RFC 9112 section 3 asks for at least 8,000."""
@@ -194,7 +198,7 @@ def parse_request(
             _refuse_if_hopeless(data, max_bytes)
             return None
     start = line.end()
-    if start > MAX_REQUEST_LINE:
+    if start - line.start() > MAX_REQUEST_LINE:
         raise HeadError(414, "the request line is too long")
     method, target, other, digit = line.groups()
     minor = 1 if digit == b"1" else 0
@@ -328,7 +332,7 @@ def parse_request_fields(block: bytes, minor: int, max_fields: int = 100) -> Req
         elif name == b"connection":
             options += [option.strip(b" \t") for option in value.lower().split(b",")]
         elif name == b"upgrade":
-            upgrade = value if value.strip(b", \t") else b""  # a list without a member offers nothing
+            upgrade = _joined(upgrade, value)
         elif name == b"te":
             te += b"," + value.lower()
         elif name in (
@@ -365,6 +369,13 @@ def parse_request_fields(block: bytes, minor: int, max_fields: int = 100) -> Req
         referer=referer,
         cookies=cookies,
     )
+
+
+def _joined(protocols: bytes, line: bytes) -> bytes:
+    """The protocols of Upgrade with those of one more line (RFC 9110 section 5.3); an empty list offers nothing."""
+    if not line.strip(b", \t"):
+        return protocols
+    return b"%b, %b" % (protocols, line) if protocols else line
 
 
 def _offers_h2c(upgrade: bytes) -> bool:
@@ -414,7 +425,7 @@ def parse_response(
 def _parse_response(data: bytes, max_bytes: int, max_fields: int) -> ResponseHead | None:
     match = RESPONSE_HEAD.match(data)
     if match is None:
-        if b"\r\n\r\n" in data or PLAUSIBLE.fullmatch(data) is None or not _may_begin_response(data):
+        if b"\r\n\r\n" in data or PLAUSIBLE.fullmatch(data) is None or response_begins(data) is False:
             raise ResponseError("the response's head is not valid")
         if len(data) > max_bytes:
             raise ResponseError("the response's head is too large")
@@ -453,7 +464,7 @@ def _parse_response(data: bytes, max_bytes: int, max_fields: int) -> ResponseHea
         elif name == b"connection":
             options += [option.strip(b" \t") for option in value.lower().split(b",")]
         elif name == b"upgrade":
-            upgrade = value if value.strip(b", \t") else b""
+            upgrade = _joined(upgrade, value)
         drop.append((field.start() + 1, field.end() + 2))
     if chunked and length >= 0:
         raise ResponseError("the response has both Content-Length and Transfer-Encoding")
@@ -471,43 +482,82 @@ def _parse_response(data: bytes, max_bytes: int, max_fields: int) -> ResponseHea
     )
 
 
-def _may_begin_response(data: bytes) -> bool:
-    return data.startswith(b"HTTP/1.") if len(data) > 7 else b"HTTP/1.".startswith(data[:7])
+Beginning: TypeAlias = "Callable[[bytes | bytearray, int], bool | None]"
+"""Whether bytes begin as a head must, told by its first line; None while that is open.
+
+The second argument: how many bytes were looked at before, and it was open.
+"""
+
+
+def request_begins(data: bytes | bytearray, seen: int = 0) -> bool | None:
+    """See Beginning. What begins in no other way than a request's head is for the parser to judge."""
+    start = 2 if data.startswith(b"\r\n") else 0
+    end = data.find(b"\n", max(start, seen)) + 1
+    if (end or len(data)) - start > MAX_REQUEST_LINE:
+        return False
+    return REQUEST_LINE.match(data, start) is not None if end else None
+
+
+def response_begins(data: bytes | bytearray, seen: int = 0) -> bool | None:
+    """See Beginning."""
+    if not b"HTTP/1.".startswith(bytes(data[:7])):
+        return False
+    return STATUS_LINE.match(data) is not None if data.find(b"\n", seen) >= 0 else None
 
 
 class HeadBuffer:
-    """Collects a head that comes in pieces, so that each byte is looked at once however small the pieces are."""
+    """Collects a head that comes in pieces, so that each byte is looked at once however small the pieces are.
 
-    __slots__ = ("_bytes", "_searched")
+    With `begins` a first line that is not valid is handed back as soon as it is whole, not at the deadline.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_begins", "_bytes", "_open", "_searched")
+
+    def __init__(self, begins: Beginning | None = None) -> None:
+        self._begins = begins
         self._bytes = bytearray()
+        self._open = True  # whether the first line is to be looked at
         self._searched = 0
 
     def __len__(self) -> int:
         return len(self._bytes)
 
+    @property
+    def blank(self) -> bool:
+        """Whether all that has come is a line's end, as some clients send after a request (RFC 9112 section 2.2)."""
+        return bytes(self._bytes[:3]) in (b"\r", b"\r\n")
+
     def __repr__(self) -> str:
         return f"<HeadBuffer {len(self._bytes)} bytes>"
 
     def add(self, data: bytes, max_bytes: int) -> bytes | None:
-        """All bytes so far when they hold an empty line, something no head contains, or too much; else None.
+        """All bytes so far when they hold an empty line, something no head contains or begins with, or too much.
 
-        What it returns is to be parsed: the parser has the verdict.
+        Else None. What it returns is to be parsed: the parser has the verdict.
         """
         self._bytes += data
-        start = max(0, self._searched - 3)
+        seen = self._searched
+        start = max(0, seen - 3)
         self._searched = len(self._bytes)
         if (
             self._bytes.find(b"\r\n\r\n", start) < 0
             and PLAUSIBLE.fullmatch(self._bytes, start) is not None
             and self._searched <= max_bytes
+            and self._may_begin(seen)
         ):
             return None
         whole = bytes(self._bytes)
         self.clear()
         return whole
 
+    def _may_begin(self, seen: int) -> bool:
+        if not self._open or self._begins is None:
+            return True
+        begins = self._begins(self._bytes, seen)
+        self._open = begins is None
+        return begins is not False
+
     def clear(self) -> None:
         self._bytes.clear()
+        self._open = True
         self._searched = 0

@@ -109,10 +109,10 @@ def response_head(
     """The head for an HTTP/1 client, and the first bytes of the body.
 
     `connection` is a whole field line, or empty; `date` an IMF-fixdate. `chunked`: whether the body goes out in chunked
-    coding, which the client must then be able to read.
+    coding, which the client must then be able to read. Without it no trailers go out, and none are announced.
     """
     return b"%b%b%b%bX-Request-Id: %b\r\n\r\n%b" % (
-        head.lines,
+        head.status_line + without_field(head.kept, b"trailer") if head.chunked and not chunked else head.lines,
         b"" if head.has_date else b"Date: %b\r\n" % date,
         b"Transfer-Encoding: chunked\r\n" if chunked else b"",
         connection,

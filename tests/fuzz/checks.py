@@ -79,9 +79,10 @@ def _justify(refused: Refused, message: bytes) -> None:
 
 
 def same_head(whole: object, single: object) -> None:
-    """In pieces a head may be refused later, but then it is; never is another one read."""
+    """What is refused whole is refused in pieces with the same answer, and no later; never is another head read."""
     if isinstance(whole, Exception):
-        assert single is None or isinstance(single, Exception), single
+        assert isinstance(single, Exception), (whole, single)
+        assert getattr(whole, "status", None) == getattr(single, "status", None), (whole, single)
     else:
         assert _facts(whole) == _facts(single), (whole, single)
 
@@ -182,14 +183,14 @@ def _compare(response: ours.Response, read: Callable[[], Message | None], end: i
 
 def _delivered_in_one_meaning(response: ours.Response, received: oracle.Fields, method: bytes) -> None:
     head = response.head
-    fields = oracle.response_fields(received, head.status)
+    chunked = response.has_body and head.length < 0
+    fields = oracle.response_fields(received, head.status, trailers=chunked)
     if head.status == 101:
         sent = switching_head(head, REQUEST_ID)
         by_h11 = readers.h11_response(sent, method, eof=False, upgrade=head.upgrade)
         assert by_h11 is not None
         assert by_h11.end == len(sent)
         return
-    chunked = response.has_body and head.length < 0
     body = response.body
     if chunked:
         body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + b"0\r\n\r\n"

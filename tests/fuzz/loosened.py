@@ -113,8 +113,8 @@ LOOSENINGS: Final = (
     _one(
         "extensions stay here",
         BODY,
-        "                if not self._decode:\n                    out.append(data[unsent",
-        "                if False:\n                    out.append(data[unsent",
+        "                if size_end + 2 < line_end and not self._decode:",
+        "                if False:",
     ),
     _one("no framing in trailers", BODY, "if name in _FORBIDDEN_TRAILERS or", "if False or"),
     _one("no twins with _", GRAMMAR, 'b"[-_]" if letter == "-"', 'b"-" if letter == "-"'),

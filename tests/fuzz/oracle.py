@@ -91,24 +91,29 @@ def _forwarded(fields: Fields, authority: bytes, client: Client) -> list[tuple[b
 
 
 def _extras(fields: Fields, minor: int) -> list[tuple[bytes, bytes]]:
-    upgrades = [value for name, value in fields if name == b"upgrade"]
+    upgrade = b", ".join(value for name, value in fields if name == b"upgrade" and value.strip(b", \t"))
     has_body = any(
         name == b"transfer-encoding" or (name == b"content-length" and int(value) > 0) for name, value in fields
     )
-    if minor and not has_body and upgrades and upgrades[-1].strip(b", \t") and b"upgrade" in _options(fields):
-        protocols = [protocol.strip(b" \t").lower() for protocol in upgrades[-1].split(b",")]
+    if minor and not has_body and upgrade and b"upgrade" in _options(fields):
+        protocols = [protocol.strip(b" \t").lower() for protocol in upgrade.split(b",")]
         if not any(protocol.startswith(b"h2c") for protocol in protocols):
-            return [(b"connection", b"Upgrade"), (b"upgrade", upgrades[-1])]
+            return [(b"connection", b"Upgrade"), (b"upgrade", upgrade)]
     codings = [coding.strip(b" \t") for name, value in fields if name == b"te" for coding in value.lower().split(b",")]
     if minor and b"trailers" in codings:
         return [(b"connection", b"TE"), (b"te", b"trailers")]
     return []
 
 
-def response_fields(fields: Fields, status: int) -> Fields:
-    """The client's fields, without Date, X-Request-Id, Connection and framing that the proxy adds."""
+def response_fields(fields: Fields, status: int, *, trailers: bool) -> Fields:
+    """The client's fields, without Date, X-Request-Id, Connection and framing that the proxy adds.
+
+    `trailers`: whether the client gets what the backend sends of them.
+    """
     named = _named(fields)
     dropped: tuple[bytes, ...] = (*_HOP_BY_HOP, b"x-request-id", b"transfer-encoding")
+    if not trailers and any(name == b"transfer-encoding" for name, _ in fields):
+        dropped += (b"trailer",)
     if status < 200 or status == 204:
         dropped += (b"content-length",)
     return tuple(

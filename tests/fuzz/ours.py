@@ -14,6 +14,8 @@ from proxy.http1.head import (
     ResponseHead,
     parse_request,
     parse_response,
+    request_begins,
+    response_begins,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def one_by_one(data: bytes) -> Iterator[bytes]:
 
 def read_head(pieces: Iterable[bytes]) -> RequestHead | HeadError | None:
     """The first request's head in `pieces`, as a connection reads it: at once if it can be, or else collected."""
-    buffer = HeadBuffer()
+    buffer = HeadBuffer(request_begins)
     for piece in pieces:
         data = piece
         if buffer:
@@ -74,7 +76,7 @@ def read_head(pieces: Iterable[bytes]) -> RequestHead | HeadError | None:
 
 def read_response_head(pieces: Iterable[bytes]) -> ResponseHead | ResponseError | None:
     """The first head in `pieces`, interim or final."""
-    buffer = HeadBuffer()
+    buffer = HeadBuffer(response_begins)
     for piece in pieces:
         data = piece
         if buffer:

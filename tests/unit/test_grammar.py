@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from proxy.http1 import grammar
 from proxy.http1.body import BodyError, ChunkedBody
 from proxy.http1.grammar import CHUNK_LINE, PLAUSIBLE, pick_fields
-from proxy.http1.head import HeadBuffer, HeadError, ResponseError, parse_request, parse_response
+from proxy.http1.head import HeadBuffer, HeadError, ResponseError, parse_request, parse_response, request_begins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,7 @@ def read_chunked(data: bytes) -> None:
 
 
 def collect(data: bytes) -> None:
-    buffer = HeadBuffer()
+    buffer = HeadBuffer(request_begins)
     for index in range(len(data)):
         buffer.add(data[index : index + 1], 1 << 20)
 

@@ -18,6 +18,8 @@ from proxy.http1.head import (
     ResponseError,
     ResponseHead,
     parse_response,
+    request_begins,
+    response_begins,
     valid_host,
 )
 from proxy.http1.head import parse_request as parse
@@ -95,6 +97,8 @@ def test_keep_alive(line: str, connection: str | None, keeps: bool) -> None:
         (("Connection: Upgrade", "Upgrade: websocket"), b"websocket"),
         (("Connection: keep-alive, upgrade", "Upgrade: a/1, b"), b"a/1, b"),
         (("Connection: Upgrade", "Upgrade: x-h2c"), b"x-h2c"),
+        (("Connection: Upgrade", "Upgrade: a", "Upgrade: ,", "X: y", "upgrade:b/2, c "), b"a, b/2, c"),
+        (("Connection: Upgrade", "Upgrade: h2c", "Upgrade: websocket"), b""),
         (("Connection: Upgrade",), b""),
         (("Connection: Upgrade", "Upgrade:"), b""),
         (("Upgrade: websocket",), b""),
@@ -236,6 +240,7 @@ def test_a_length_is_not_kept_where_there_can_be_no_body(status: str) -> None:
 def test_a_switch_of_protocols_names_its_protocol() -> None:
     line = "HTTP/1.1 101 Switching Protocols"
     assert response("Connection: upgrade", "Upgrade: websocket", line=line).upgrade == b"websocket"
+    assert response("Connection: upgrade", "Upgrade: a", "Upgrade: b", line=line).upgrade == b"a, b"
     assert response("Upgrade: websocket", line=line).upgrade == b""
     assert response("Connection: upgrade", line=line).upgrade == b""
 
@@ -324,6 +329,49 @@ def test_a_buffer_holds_its_limit_and_no_more() -> None:
     buffer = HeadBuffer()
     assert buffer.add(b"a" * 100, 100) is None
     assert buffer.add(b"a", 100) == b"a" * 101
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [(b"hello\r\n", 400), (b"\r\nhello\r\n", 400), (b"GET / HTTP/1.1 \r\n", 400), (b"GET / HTTP/2.0\r\n", 505),
+     (b"GET /" + b"a" * 8188, 414), (b"\r\nGET /" + b"a" * 8188, 414)],
+)  # fmt: skip
+def test_a_first_line_that_is_no_request_s_is_refused_at_its_last_byte(line: bytes, status: int) -> None:
+    buffer = HeadBuffer(request_begins)
+    for index in range(len(line) - 1):
+        assert buffer.add(line[index : index + 1], 32768) is None
+        assert parse(line[: index + 1]) is None
+    whole = buffer.add(line[-1:], 32768)
+    assert whole == line
+    with pytest.raises(HeadError) as refused:
+        parse(whole)
+    assert refused.value.status == status
+
+
+@pytest.mark.parametrize("line", [b"HTTP/1.1 20 OK\r\n", b"HTTP/1.1 200OK\r\n", b"HTTP/2", b"HTTP/1,"])
+def test_a_first_line_that_is_no_response_s_is_refused_at_its_last_byte(line: bytes) -> None:
+    buffer = HeadBuffer(response_begins)
+    for index in range(len(line) - 1):
+        assert buffer.add(line[index : index + 1], 32768) is None
+        assert parse_response(line[: index + 1]) is None
+    assert buffer.add(line[-1:], 32768) == line
+    with pytest.raises(ResponseError):
+        parse_response(line)
+
+
+def test_a_first_line_that_may_be_is_looked_at_once() -> None:
+    looks = []
+
+    def begins(data: bytes | bytearray, seen: int) -> bool | None:
+        looks.append((len(data), seen))
+        return request_begins(data, seen)
+
+    buffer = HeadBuffer(begins)
+    for index in range(40):
+        assert buffer.add(b"GET / HTTP/1.1\r\nHost: abcdefghijklmnopqrstuvwxyz"[index : index + 1], 100) is None
+    assert looks == [(size, size - 1) for size in range(1, 17)]
+    buffer.clear()
+    assert buffer.add(b"GET\r\n", 100) == b"GET\r\n"
 
 
 def test_an_empty_line_before_it_does_not_shorten_the_request_line() -> None:

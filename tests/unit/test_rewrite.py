@@ -153,6 +153,14 @@ def test_a_body_without_a_length_goes_out_in_chunks() -> None:
     assert b"chunked" not in response_head(head, chunked=False, connection=b"", request_id=b"id-1", date=b"now")
 
 
+def test_trailers_are_announced_where_they_are_sent() -> None:
+    head = parse_response(b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\nDate: then\r\n\r\n")
+    assert head is not None
+    assert b"Trailer: X-Sum" in response_head(head, chunked=True, connection=b"", request_id=b"id-1", date=b"now")
+    without = response_head(head, chunked=False, connection=b"", request_id=b"id-1", date=b"now")
+    assert without == b"HTTP/1.1 200 OK\r\nDate: then\r\nX-Request-Id: id-1\r\n\r\n"
+
+
 def test_a_switch_of_protocols() -> None:
     head = parse_response(
         b"HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nX: y\r\nConnection: X-Z, Upgrade\r\nX-Z: 1\r\n\r\n"
