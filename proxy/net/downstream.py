@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 from proxy.core.files import answer as answer_file
 from proxy.errors import RequestError
 from proxy.http1.body import BodyError, ChunkedBody
-from proxy.http1.head import MAX_PASSES, HeadBuffer, HeadError, RequestHead, parse_request
+from proxy.http1.head import MAX_PASSES, HeadBuffer, HeadError, RequestHead, parse_request, request_begins
 from proxy.http1.rewrite import (
     Peer,
     forwarded_fields,
@@ -241,7 +241,7 @@ class Downstream(asyncio.Protocol):
             self._refuse(error)
             return b""
         if head is None:
-            self._partial = self._partial or HeadBuffer()
+            self._partial = self._partial or HeadBuffer(request_begins)
             self._partial.add(data, server.max_head)
             self.deadline = server.time + server.timeouts.header
             return b""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from proxy.errors import RequestError
 from proxy.http1.body import BodyError, ChunkedBody
-from proxy.http1.head import HeadBuffer, ResponseError, ResponseHead, parse_response
+from proxy.http1.head import HeadBuffer, ResponseError, ResponseHead, parse_response, response_begins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sized
@@ -281,7 +281,7 @@ class Upstream(asyncio.Protocol):
         while True:
             head = parse_response(data, self.pool.known_heads, MAX_RESPONSE_HEAD, self.pool.max_fields)
             if head is None:
-                self._partial = self._partial or HeadBuffer()
+                self._partial = self._partial or HeadBuffer(response_begins)
                 self._partial.add(data, MAX_RESPONSE_HEAD)
                 return
             rest = data[head.end :]
