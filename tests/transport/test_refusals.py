@@ -94,6 +94,16 @@ def test_refused(site: Site, client: Peer, row: int, status: int, request_bytes:
     client << CLOSED
 
 
+@pytest.mark.parametrize(
+    ("line", "status"), [(b"hello\r\n", 400), (b"\r\nGET /\r\n", 400), (b"GET / HTTP/2.0\r\n", 505), (b"G" * 8193, 414)]
+)
+def test_garbage_is_refused_when_its_line_is_whole(client: Peer, line: bytes, status: int) -> None:
+    """Not at the deadline, even when it comes in pieces."""
+    client >> line
+    client << Page(status, "the request", end=True)
+    client << EOF
+
+
 @WHOLE
 @pytest.mark.parametrize(
     ("row", "status", "request_bytes"), [case for case in REFUSED if not _small(case)], ids=["line", "field", "fields"]
