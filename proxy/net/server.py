@@ -152,9 +152,12 @@ class Server:
     def _tick(self) -> None:
         self._timer = self.loop.call_later(TICK, self._tick)
         self.date = formatdate(usegmt=True).encode()
+        last = self.time
         self._look_at_clock()
         now = self.time
-        for client in [client for client in self._clients if client.deadline < now]:
+        # Since the last look the sockets were read, which is not sure for what came since: timers run before that, and
+        # on a busy machine this process may have had no time at all.
+        for client in [client for client in self._clients if client.deadline < last]:
             client.expired(now)
         for app in self.apps.values():
             app.look()
