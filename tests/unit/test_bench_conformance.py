@@ -1,0 +1,173 @@
+"""The judging of `scripts/bench conformance`: what it calls a miss, and what not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.conformance.judge import answers, judge_smuggling
+from benchmarks.conformance.model import SHOWN_BYTES, Attempt, Miss, Score, Seen, shown
+from benchmarks.conformance.peers import choose
+from benchmarks.conformance.read_requests import READERS
+from benchmarks.conformance.report import KEPT, Report, summary, to_json, to_markdown
+from benchmarks.conformance.run import thin
+from benchmarks.conformance.smuggling import attempts
+from benchmarks.conformance.wire import PLACE, plain_answer
+from benchmarks.machine import Machine
+from benchmarks.servers import BenchError
+
+HEAD = b"POST /a HTTP/1.1\r\nHost: a.test\r\n"
+NEXT = b"GET /b HTTP/1.1\r\nHost: a.test\r\n\r\n"
+ANSWER = plain_answer(b"GET / HTTP/1.1\r\n\r\n")
+TRICK = Attempt("family", "name", b"")
+CONTROL = Attempt("valid", "name", b"", answers=1)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    ("data", "bodies"),
+    [
+        (HEAD + b"Content-Length: 3\r\n\r\nabc", (b"abc",)),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", (b"abcde",)),
+        (HEAD + b"Content-Length: 0\r\n\r\n" + NEXT, (b"", b"")),
+        (HEAD + b"Content-Length: %d\r\n\r\n" % len(NEXT) + NEXT, (NEXT,)),
+        (NEXT + NEXT, (b"", b"")),
+    ],
+)
+def test_every_reader_reads_plain_requests(reader: str, data: bytes, bodies: tuple[bytes, ...]) -> None:
+    reading = READERS[reader](data)
+    assert tuple(request.body for request in reading.requests) == bodies
+    assert {request.host for request in reading.requests} == {b"a.test"}
+    assert (reading.left, reading.refused) == (False, "")
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD + b"Content-Length: 5\r\n\r\nabc",
+        HEAD + b"Content-Length: 99999999999999999\r\n\r\nabc",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nab",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n",
+        HEAD,
+    ],
+)
+def test_every_reader_waits_for_the_rest(reader: str, data: bytes) -> None:
+    reading = READERS[reader](data)
+    assert (reading.requests, reading.left, reading.refused) == ((), True, "")
+
+
+def test_readers_differ_where_servers_do() -> None:
+    data = HEAD + b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % (5 + len(NEXT)) + NEXT
+    readings = {name: read(data) for name, read in READERS.items()}
+    assert readings["aiohttp"].refused
+    assert len(readings["lenient: bare LF, last field, any chunked"].requests) == 2
+    assert len(readings["lenient: bare LF, length first"].requests) == 1
+
+
+def test_no_attempt_breaks_a_reader() -> None:
+    for attempt in attempts():
+        data = attempt.data[:2000]
+        for name, read in READERS.items():
+            assert len(read(data).requests) <= 5, (name, attempt)
+
+
+def test_agreement_passes() -> None:
+    forwarded = [HEAD + b"Content-Length: 3\r\n\r\nabc"]
+    assert judge_smuggling(TRICK, forwarded, ANSWER) == ""
+    assert judge_smuggling(CONTROL, forwarded, ANSWER) == ""
+
+
+def test_a_refusal_with_nothing_forwarded_passes_unless_it_was_valid() -> None:
+    refusal = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+    assert judge_smuggling(TRICK, [], refusal) == ""
+    assert judge_smuggling(TRICK, [], b"") == ""
+    assert "of 1 requests 0 reached" in judge_smuggling(CONTROL, [], refusal)
+
+
+def test_a_hidden_request_is_a_miss() -> None:
+    data = HEAD + b"Content-Length: 0\r\n\r\n" + NEXT
+    assert judge_smuggling(TRICK, [data], ANSWER) == "2 requests reached the backend, and 1 were answered"
+    assert judge_smuggling(TRICK, [data], ANSWER * 2) == ""
+    assert judge_smuggling(TRICK, [NEXT, NEXT], ANSWER).startswith("2 requests")
+
+
+def test_what_the_parsers_read_differently_is_a_miss() -> None:
+    both = HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    folded = HEAD + b"Content-Length: 3\r\n X: y\r\n\r\nabc"
+    bare = b"POST /a HTTP/1.1\r\nHost: a.test\nContent-Length: 3\r\n\r\nabc"
+    for data in (both + NEXT, bare):
+        assert " sees " in judge_smuggling(TRICK, [data], ANSWER * 2)
+    assert judge_smuggling(TRICK, [folded], ANSWER) == ""
+
+
+def test_two_hosts_for_one_request_are_a_miss() -> None:
+    data = b"GET http://b.test/a HTTP/1.1\r\nHost: a.test\r\n\r\n"
+    assert "'b.test'" in judge_smuggling(TRICK, [data], ANSWER)
+
+
+def test_an_abandoned_request_passes_only_when_all_wait_for_more() -> None:
+    begun = HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    assert judge_smuggling(TRICK, [begun], b"HTTP/1.1 400 Bad Request\r\n\r\n") == ""
+    assert "begin of one more" in judge_smuggling(TRICK, [begun + b"0\r\n\n"], ANSWER)
+
+
+def test_answers_are_the_backends_own() -> None:
+    assert answers(ANSWER + ANSWER.replace(b"X-Recorded", b"x-recorded")) == 2
+    assert answers(b"recorded by the backend") == 1
+    assert answers(b"HTTP/1.1 400 Bad Request\r\n\r\n") == 0
+
+
+def test_attempts_are_many_named_once_and_always_the_same() -> None:
+    made = attempts()
+    assert made == attempts()
+    assert len(made) > 2000
+    assert len({(one.family, one.name) for one in made}) == len(made)
+    assert all(PLACE in one.data for one in made)
+    assert len([one for one in made if one.control]) > 30
+
+
+def test_a_quick_run_keeps_the_controls() -> None:
+    made = attempts()
+    kept = thin(made, 10)
+    assert [one for one in kept if one.control] == [one for one in made if one.control]
+    assert len(kept) < len(made) / 5
+
+
+def test_a_reader_says_what_a_request_is_for() -> None:
+    (seen,) = READERS["h11"](b"GET http://b.test:80/x?y HTTP/1.1\r\nHost: a.test\r\n\r\n").requests
+    assert seen == Seen(b"GET", b"http://b.test:80/x?y", b"b.test:80", b"")
+    assert str(seen) == "GET 'http://b.test:80/x?y' for 'b.test:80' with 0 B"
+
+
+def test_unknown_peers_are_named() -> None:
+    with pytest.raises(BenchError, match="no server is called apache") as caught:
+        choose(("nginx", "apache"))
+    assert "haproxy" in caught.value.advice
+
+
+def report(*misses: Miss) -> Report:
+    score = Score("nginx", "smuggling", 200, 200 - len(misses), 3, 1.0, misses)
+    where = Machine("cpu", 2, 4.0, "6", "3.11", 0.0)
+    return Report("now", "abc", where, {"nginx": "nginx"}, {"nginx": "1.22"}, {"smuggling": "told"}, 1, (score,))
+
+
+def test_the_report_lists_misses_by_name_with_bytes_and_bounded() -> None:
+    misses = tuple(Miss("family", f"n{n}", "why `not`", shown(b"GET / \x00"), ("b'got'",)) for n in range(150))
+    text = to_markdown(report(*misses, Miss("rare", "r", "why", "b''", ())))
+    assert "| smuggling | 49 of 200 |" in text
+    assert "- family, `n0`: `why 'not'`" in text
+    assert r"sent `b'GET / \x00'`" in text
+    assert "- rare, `r`" in text
+    assert "and 139 more" in text
+    assert len(json.loads(to_json(report(*misses)))["scores"][0]["misses"]) == KEPT
+
+
+def test_a_report_without_misses_has_the_table_alone() -> None:
+    assert "missed" not in to_markdown(report())
+    assert "200 of 200" in summary(report())
+
+
+def test_long_bytes_are_cut_and_counted() -> None:
+    assert shown(b"x" * (SHOWN_BYTES + 5)).endswith(" and 5 bytes more")
