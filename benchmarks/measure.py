@@ -8,7 +8,7 @@ import math
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchmarks import procfs
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MARK = "SUMMARY "
 GRACE_SECONDS = 60.0
 SETTLE_SECONDS = 1
+IDLE_SECONDS = 8
+"""What an idle connection has had when it counts as settled: ours forgets its last request after five seconds."""
 LOGGED_SHARE = 0.98
 
 
@@ -133,15 +135,18 @@ class Measuring:
         running.empty_log()
         running.reset_peak()
         before = self._point(running)
+        settled = 0
         if work.kind is Kind.IDLE:
-            load, first, last = self._hold_idle(running, work, before)
+            first = before
+            load, last, settled = self._hold_idle(running, work)
         else:
             load, first, last = self._load(running, work, bounds, before)
         requests = load.requests
         if first is not before:
             # Each reading of the backend's counter is itself one of the requests counted.
             requests = last.requests - first.requests - 1
-        return self._result(running, work, number, load, max(1, requests), before, first, last)
+        result = self._result(running, work, number, load, max(1, requests), before, first, last)
+        return replace(result, pss_settled=settled)
 
     def _point(self, running: Running) -> Point:
         requests = self._backend.counters()[1]
@@ -168,7 +173,8 @@ class Measuring:
             load = finish(process, bounds.seconds + GRACE_SECONDS)
         return load, first, last if windowed else self._point(running)
 
-    def _hold_idle(self, running: Running, work: Work, before: Point) -> tuple[Load, Point, Point]:
+    def _hold_idle(self, running: Running, work: Work) -> tuple[Load, Point, int]:
+        """The load, what was read directly after the last request, and the PSS once the connections have settled."""
         with generator(opener(work, running.server.port), self._cores.load) as process:
             assert process.stdout is not None
             line = process.stdout.readline()
@@ -176,8 +182,10 @@ class Measuring:
                 raise BenchError(f"the idle connections were not opened: {line!r}")
             time.sleep(SETTLE_SECONDS)
             last = self._point(running)
+            time.sleep(IDLE_SECONDS - SETTLE_SECONDS)
+            settled = running.usage().pss
             load = finish(process, GRACE_SECONDS)
-        return load, before, last
+        return load, last, settled
 
     def _result(
         self,

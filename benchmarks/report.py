@@ -141,7 +141,7 @@ def download_table(summaries: list[Summary]) -> str:
 
 def idle_table(summaries: list[Summary]) -> str:
     return table(
-        ("server", "KiB a connection", "once settled", "RSS MiB", "PSS MiB", "errors"),
+        ("server", "KiB a connection after 1 s", "after 8 s", "RSS MiB", "PSS MiB", "errors"),
         [
             (s.server, f"{s.idle_kib:.2f}", f"{s.settled_kib:.2f}", mib(s.rss), mib(s.pss), str(s.errors))
             for s in summaries

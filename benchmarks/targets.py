@@ -179,8 +179,8 @@ TARGETS = (
         *("10 to 5,000 connections, dearest request over cheapest", " x", 1.3, 1.1, ours(scaling)),
         beside=side_by_side(scaling, " x", 2, NGINX, "haproxy"),
     ),
-    idle_target("10,000 idle connections, memory of each 1 s after the last request", lambda summary: summary.idle_kib),
-    idle_target("10,000 idle connections, memory of each once settled", lambda summary: summary.settled_kib),
+    idle_target("10,000 idle connections, memory of each, 1 s after the last request", lambda s: s.idle_kib),
+    idle_target("10,000 idle connections, memory of each, 8 s after the last request", lambda s: s.settled_kib),
     Target(
         *("2 workers on 2 cores, CPU beside 1 worker", " x", 1.1, None, ours(two_workers)),
         beside=side_by_side(two_workers, " x", 2, NGINX, "haproxy", "caddy"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +14,17 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import flame, procfs, servers, stacks, works
+from benchmarks.browser import request
 from benchmarks.download import Client, DownloadError, body_length, percentile, run
 from benchmarks.hot_path import parse_strace
+from benchmarks.idle import Visitors, visit
 from benchmarks.machine import cpu_model
 from benchmarks.measure import Bounds, downloader, lines_expected, parse_load, wrk
 from benchmarks.model import Source
 from benchmarks.processes import Cores, make_site, parse_stub_status, started
 from benchmarks.sink import Sink, upload
 from benchmarks.stacks import Cost, Stack
+from proxy.http1.head import parse_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -276,6 +281,48 @@ def test_a_short_long_or_cut_off_answer_is_an_error(ends: tuple[socket.socket, C
     server.shutdown(socket.SHUT_WR)
     load = run([client], seconds=5, max_requests=1, clock=time.monotonic)
     assert (load.requests, load.errors) == (0, 1)
+
+
+def test_a_browsers_request_is_valid_as_long_as_a_real_one_and_his_own() -> None:
+    heads = [request("/1k.bin", number) for number in range(200)]
+    assert len(set(heads)) == 200
+    assert {len(head) > 800 for head in heads} == {True}
+    assert len({head.split(b" ")[1] for head in heads}) == 25
+    for head in heads[:8]:
+        parsed = parse_request(head)
+        assert parsed is not None
+        assert (parsed.method, parsed.end) == (b"GET", len(head))
+    assert request("/1k.bin", 7) == heads[7]
+
+
+def serve_two(listener: socket.socket, answered: int, done: threading.Event) -> None:
+    """Takes a request on each of two connections, answers so many of them, and closes the others."""
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(listener.accept()[0]) for _ in range(2)]
+        for number, connection in enumerate(connections):
+            connection.recv(4096)
+            if number < answered:
+                connection.sendall(HEAD + b"abcdef")
+            else:
+                connection.close()
+        done.wait(10)
+
+
+@pytest.mark.parametrize(("answered", "errors", "left"), [(2, 0, [0, 1]), (1, 1, [0])])
+def test_visitors_who_are_answered_stay_and_the_others_are_errors(answered: int, errors: int, left: list[int]) -> None:
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve_two, args=(listener, answered, done))
+        thread.start()
+        visitors = Visitors(listener.getsockname()[1], "/1k.bin")
+        visit(visitors, 2, time.monotonic() + 10)
+        assert (visitors.answers, visitors.errors, list(visitors.connections)) == (answered, errors, left)
+        assert visitors.received == answered * len(HEAD + b"abcdef")
+        assert visitors.count_closed() == 0
+        done.set()
+        thread.join(10)
+        assert visitors.count_closed() == answered
+        visitors.close()
 
 
 def test_the_sink_counts_an_upload_and_not_one_that_is_cut_off() -> None:

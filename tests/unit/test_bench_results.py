@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import picture, report, stacks, switching_run, targets, works
+from benchmarks import measure, picture, report, stacks, switching_run, targets, works
 from benchmarks.machine import Machine
 from benchmarks.model import KB, OURS, Kind, Load, Measurement, Source, Summary, Work, summarize
 from benchmarks.servers import BenchError
@@ -161,8 +161,8 @@ def test_a_run_of_switches_that_is_not_there_is_not_measured_and_a_broken_one_is
 def test_idle_connections_are_judged_fresh_and_settled() -> None:
     found = [summary("idle", OURS, pss_after=16 * MIB, pss_settled=11 * MIB)]
     fresh, settled = (
-        verdict(f"10,000 idle connections, memory of each {when}", found)
-        for when in ("1 s after the last request", "once settled")
+        verdict(f"10,000 idle connections, memory of each, {seconds} s after the last request", found)
+        for seconds in (measure.SETTLE_SECONDS, measure.IDLE_SECONDS)
     )
     assert (fresh.value, fresh.met) == (6, False)
     assert (settled.value, settled.met) == (1, True)
