@@ -23,7 +23,7 @@ class Barrier:
         self.until = 0.0
 
     def __repr__(self) -> str:
-        return f"<Barrier {'everybody' if self._everybody else f'sessions={len(self._blocked)}'}>"
+        return "<Barrier all sessions>" if self._everybody else f"<Barrier sessions={len(self._blocked)}>"
 
     def __bool__(self) -> bool:
         return self._everybody or bool(self._blocked)

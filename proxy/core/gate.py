@@ -86,6 +86,7 @@ class Gate:
             name
             for name, on in (
                 ("holding", self._hold),
+                (repr(self._barrier), self._barrier or None),
                 ("paused", self._paused_until),
                 ("maintenance", self._maintenance),
                 (repr(self.spread), self.spread),

@@ -568,3 +568,7 @@ def test_representations_say_what_is(gate: Gate) -> None:
     gate.claim(request(), NOW)
     assert repr(gate) == "<Gate shop epoch=0 active=production held=1 holding>"
     assert repr(gate.active) == "<Slot production outstanding=1 tunnels=0>"
+    gate.switch(1, "temp", {key("a"): 2, key("b"): 1}, NOW)
+    assert repr(gate) == "<Gate shop epoch=1 active=temp held=1 <Barrier sessions=2>>"
+    gate.switch(2, "temp", None, NOW)
+    assert repr(gate) == "<Gate shop epoch=2 active=temp held=1 <Barrier all sessions>>"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SLOTS: Final = ("production", "temp")
 SESSIONS: Final = ("a", "b", "a", None)
 MAX_HELD: Final = 4
-MAX_WAIT: Final = 30.0
+MAX_WAIT: Final = 3.0
 BARRIER: Final = 2.0
 HOLD: Final = 4.0
 
@@ -53,6 +53,7 @@ class Exchange:
     worker: Worker
     session: str | None
     state: str = "new"  # waiting, running, ended, refused, left, full, maintained
+    since: float = 0.0
     ticket: Ticket | None = None
     excused: bool = False
 
@@ -72,6 +73,8 @@ class Exchange:
             assert self.worker.maintained
             self.state = "maintained"
             return
+        if self.state == "new":
+            self.since = self.worker.machine.now
         self.state = "waiting" if self.ticket is None else "running"
         if self.ticket is not None:
             self.worker.machine.started(self, self.ticket)
@@ -98,7 +101,7 @@ class Worker:
 
     def __init__(self, machine: GateMachine, start: orders.ActiveSlot) -> None:
         self.machine = machine
-        self.gate = Gate(
+        self.gate = machine.gate_class(
             "shop",
             SLOTS,
             start.active,
@@ -145,6 +148,11 @@ class Worker:
             if self.hold is not None and now >= self.hold_until:
                 self.hold, self.lost_hold = None, True
         self.apply(self.gate.look(now))
+        self.apply(self.gate.look(now))  # who is woken and has to wait on is not refused before the next look
+        for exchange in self.those("waiting"):
+            barrier = exchange.session is not None and now < self.barrier_until
+            assert self.hold is not None or self.paused_until > now or barrier, "what it waits for has a bound"
+            assert exchange.since + MAX_WAIT > now, "its patience has one too"
 
     def obey(self) -> None:
         order = self.inbox.popleft()
@@ -215,6 +223,8 @@ class Worker:
 
 
 class GateMachine(RuleBasedStateMachine):
+    gate_class: ClassVar[type[Gate]] = Gate
+
     def __init__(self) -> None:
         super().__init__()
         self.now = 100.0
@@ -454,6 +464,33 @@ class GateMachine(RuleBasedStateMachine):
         _, actions = self.switch.begin(self.now, to=to, hold=HOLD, drain=drain)
         self.do(actions)
         self.go_on(count)
+
+    @precondition(lambda self: self.alive and self.workers and not self.orphans and not self.switch.switching)
+    @rule(
+        before=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(SESSIONS)), min_size=1, max_size=3),
+        after=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(SESSIONS)), min_size=1, max_size=3),
+        ended=st.lists(st.integers(0, 20), max_size=3),
+        seconds=st.sampled_from([0.0, 0.02, LINGER]),
+        early=st.booleans(),
+    )
+    def switch_between(
+        self,
+        before: list[tuple[int, str | None]],
+        after: list[tuple[int, str | None]],
+        ended: list[int],
+        seconds: float,
+        early: bool,
+    ) -> None:
+        """So that many runs have exchanges of one session before and after a switch. `early`: some end before it."""
+        self.claim(before)
+        if early:
+            self.end(ended)
+        self.begin(other=True, drain=10.0, count=8)
+        self.claim(after)
+        if not early:
+            self.end(ended)
+        self.time_passes(seconds=seconds, look=True)
+        self.go_on(8)
 
     @precondition(lambda self: self.writing is not None)
     @rule(works=st.sampled_from([True, True, True, False]))

@@ -7,7 +7,7 @@ worker sends any to a slot without a weight; no session that keeps its slot runs
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import ClassVar, Final
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -73,7 +73,7 @@ class Request:
 class Worker:
     def __init__(self, model: WeightsModel, start: orders.ActiveSlot) -> None:
         self.model = model
-        self.gate = Gate(
+        self.gate = model.gate_class(
             "shop",
             SLOTS,
             start.active,
@@ -143,6 +143,8 @@ def in_use(active: str, spreading: orders.Spreading | None) -> set[str]:
 
 
 class WeightsModel(RuleBasedStateMachine):
+    gate_class: ClassVar[type[Gate]] = Gate
+
     def __init__(self) -> None:
         super().__init__()
         self.now = 100.0
