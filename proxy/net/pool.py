@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from proxy.net.time_limit import time_limit
 from proxy.net.upstream import ConnectError, ConnectTimeoutError, GoneError, Upstream
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Pool:
     async def connect(self, *, fresh: bool = False) -> Upstream:
         """A connection when none is idle, a new one with `fresh`. Raises ConnectError, or one of its kind."""
         try:
-            async with asyncio.timeout(self.connect_timeout):
+            async with time_limit(self.connect_timeout):
                 kept = await self._turn()
                 if kept is not None:
                     if not fresh and _usable(kept):

@@ -1,0 +1,59 @@
+"""A process that had no time does not take for late what came in time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import uvloop
+
+from proxy.core.backends import Backend
+from proxy.net.pool import Pool
+from proxy.net.time_limit import time_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LIMIT = 0.05
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
+    factory: Callable[[], asyncio.AbstractEventLoop] = request.param
+    with asyncio.Runner(loop_factory=factory) as runner:
+        yield runner
+
+
+def test_a_backend_that_accepted_in_time_is_not_called_late(runner: asyncio.Runner) -> None:
+    async def connect(port: int) -> None:
+        loop = asyncio.get_running_loop()
+        backend = Backend(f"127.0.0.1:{port}")
+        pool = Pool(backend, loop, 0.0, connect_timeout=LIMIT, max_idle_age=30, max_fields=100)
+        # The kernel makes the connection while the event loop stands still.
+        loop.call_soon(time.sleep, 4 * LIMIT)
+        upstream = await pool.connect()
+        upstream.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        runner.run(connect(listener.getsockname()[1]))
+
+
+def test_what_does_not_come_is_late(runner: asyncio.Runner) -> None:
+    async def wait() -> None:
+        async with time_limit(LIMIT):
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        runner.run(wait())
+
+
+def test_nothing_is_left_of_a_limit_that_was_kept(runner: asyncio.Runner) -> None:
+    async def keep() -> None:
+        async with time_limit(LIMIT):
+            await asyncio.sleep(0)
+        await asyncio.sleep(4 * LIMIT)
+
+    runner.run(keep())
