@@ -119,11 +119,15 @@ class Timeouts(_Settings):
 
 
 class Limits(_Settings):
-    """`connections` and `held` are per worker. `hold` (seconds) bounds a held request's wait."""
+    """`connections` and `held` are per worker. `hold` (seconds) bounds a held request's wait.
+
+    `min_rate` (bytes a second) is for clients that send a body or read a response, averaged over `timeouts.body`.
+    """
 
     header_bytes: Annotated[Size, Field(ge=1024, le=1024 * 1024)] = 32 * 1024
     headers: Annotated[int, Field(ge=1, le=10_000)] = 100
     body: Size | None = 1024**3
+    min_rate: Annotated[Size, Field(ge=1)] | None = 256
     connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     held: Annotated[int, Field(ge=0, le=1_000_000)] = 10_000
     hold: PositiveDuration = 10.0

@@ -23,21 +23,23 @@ from proxy.net.app import CLIENT_GONE
 from proxy.net.exchange import Exchange
 from proxy.net.file_sender import FileSender, direct_socket
 from proxy.net.pages import OwnAnswer, error_page, options_answer
-from proxy.net.server import LAST_REQUEST_SECONDS
+from proxy.net.server import LAST_REQUEST_SECONDS, REMEMBER_SECONDS
+from proxy.net.unread import unread
 
 if TYPE_CHECKING:
     from proxy.core.files import FileAnswer, FileSlices
     from proxy.http1.head import RequestFields, ResponseHead
     from proxy.net.server import Server
 
-WRITE_BUFFER: Final = 256 * 1024
+WRITE_BUFFER: Final = 64 * 1024
 MAX_PIPELINED: Final = 64 * 1024
 PIPELINE_TURN: Final = 32
 """Pipelined requests answered before other connections have their turn."""
 MAX_LINGER_BYTES: Final = 1024 * 1024
 LINGER_SECONDS: Final = 2.0
 MAX_REMEMBERED: Final = 4096
-"""Bytes of fields that an idle connection keeps to compare its next request's with. It holds them four times over."""
+"""Bytes of fields that a connection keeps between two requests, to compare the next one's with: up to four times over,
+and for REMEMBER_SECONDS."""
 TUNNEL_IDLE: Final = 3600.0
 """Seconds without a byte after which a tunnel, or a stream of server-sent events, is taken for dead."""
 
@@ -124,8 +126,20 @@ class Downstream(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether it waits for a request of which nothing has come."""
-        return self._state == _HEAD and not self._partial
+        """Whether it waits for a request of which nothing has come, or but an empty line."""
+        return self._state == _HEAD and (not self._partial or self._partial.blank)
+
+    @property
+    def awaits_head(self) -> bool:
+        """Whether it waits for a request, or for the rest of its head."""
+        return self._state == _HEAD
+
+    @property
+    def waits_since(self) -> float:
+        """For the one that awaits a head: when that wait began."""
+        if not self.idle:
+            return self.deadline - self._server.timeouts.header
+        return self.deadline - (self._server.timeouts.idle if self._head is None else REMEMBER_SECONDS)
 
     # --- the transport's side -------------------------------------------------------------------------------
 
@@ -134,7 +148,7 @@ class Downstream(asyncio.Protocol):
         self.transport.set_write_buffer_limits(WRITE_BUFFER)
         self._peer = self._server.peer(transport)
         self.address = self._peer.address
-        self.deadline = self._server.idle_until
+        self.deadline = self._server.time + self._server.timeouts.idle
         self._server.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -149,7 +163,8 @@ class Downstream(asyncio.Protocol):
         elif state == _TUNNEL:
             if self._exchange is not None:
                 self._exchange.tunnel_send(data)
-                self.deadline = self._server.time + TUNNEL_IDLE
+                if not self._write_paused:
+                    self.deadline = self._server.time + TUNNEL_IDLE
         elif state == _NEXT:
             self._keep_for_later(data)
         elif state == _DISCARD:
@@ -183,7 +198,7 @@ class Downstream(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._write_paused = True
-        self._unsent = self.transport.get_write_buffer_size()
+        self._unsent = unread(self.transport)
         self.deadline = self._server.time + self._server.timeouts.body
         if self._exchange is not None:
             self._exchange.pause_response()
@@ -231,8 +246,11 @@ class Downstream(asyncio.Protocol):
         """Begins one request; returns what comes after its head and body."""
         server = self._server
         if self._partial:
+            blank = self._partial.blank
             whole = self._partial.add(data, server.max_head)
             if whole is None:
+                if blank:
+                    self._head_begun(self._partial)
                 return b""
             data = whole
         try:
@@ -243,7 +261,7 @@ class Downstream(asyncio.Protocol):
         if head is None:
             self._partial = self._partial or HeadBuffer(request_begins)
             self._partial.add(data, server.max_head)
-            self.deadline = server.time + server.timeouts.header
+            self._head_begun(self._partial)
             return b""
         fields = head.fields
         if fields is not self._fields or head.authority != self._authority:
@@ -260,6 +278,10 @@ class Downstream(asyncio.Protocol):
         self.deadline = server.response_until
         self._answer(head, b"", True)
         return data[head.end :]
+
+    def _head_begun(self, partial: HeadBuffer) -> None:
+        if not partial.blank:
+            self.deadline = self._server.time + self._server.timeouts.header
 
     def _begin_body(self, head: RequestHead, data: bytes) -> bytes:
         """Begins a request that has a body; returns what comes after it."""
@@ -321,7 +343,10 @@ class Downstream(asyncio.Protocol):
         exchange = self._exchange
         if exchange is None:
             return  # a file is on its way, and behind it the connection ends
-        self.deadline = self._server.time + self._server.timeouts.body
+        server = self._server
+        if not self._write_paused:
+            # Each byte buys a little time, so that a byte a minute does not hold the backend for ever.
+            self.deadline = min(self.deadline + len(data) * server.byte_seconds, server.time + server.timeouts.body)
         rest = b""
         if self._state == _LENGTH:
             rest = data[self._owed :]
@@ -333,7 +358,7 @@ class Downstream(asyncio.Protocol):
             assert chunks is not None
             try:
                 data, rest = chunks.feed(data)
-                if chunks.payload > self._server.max_body:
+                if chunks.payload > server.max_body:
                     raise BodyTooLargeError("the request's body is too large")
             except RequestError as error:
                 self._keep_alive = False
@@ -439,6 +464,8 @@ class Downstream(asyncio.Protocol):
     def resume_receiving(self) -> None:
         if self._paused:
             self._paused = False
+            if self._state == _LENGTH or self._state == _CHUNKED:
+                self.deadline = self._server.time + self._server.timeouts.body
             if not self._backlog:
                 self.transport.resume_reading()
 
@@ -545,10 +572,9 @@ class Downstream(asyncio.Protocol):
         state = self._state
         if state == _NEXT and self._keep_alive:
             self._state = _HEAD
-            self.deadline = self._server.idle_until
-            if len(self._forwarded) > MAX_REMEMBERED:
-                self._head = self._fields = None
-                self._forwarded = b""
+            self.deadline = self._server.remember_until
+            if self._fields is not None and len(self._fields.block) > MAX_REMEMBERED:
+                self._forget()
             if self._running:
                 return  # `_requests` goes on with what has come
             if self._pipelined:
@@ -559,6 +585,12 @@ class Downstream(asyncio.Protocol):
             self._close()
         elif state != _CLOSED:
             self._linger()
+
+    def _forget(self) -> None:
+        """An idle connection remembers nothing of its last request."""
+        self._head = self._fields = None
+        self._forwarded = self._authority = b""
+        self.deadline = self._server.time + self._server.timeouts.idle
 
     def _linger(self) -> None:
         """Closes when the client has stopped sending.
@@ -572,14 +604,15 @@ class Downstream(asyncio.Protocol):
         self._state = _DISCARD
         self._pipelined = b""
         self._owed = MAX_LINGER_BYTES
-        self._unsent = self.transport.get_write_buffer_size()
-        self.deadline = self._server.time + (self._server.timeouts.body if self._unsent else LINGER_SECONDS)
+        self._unsent = unread(self.transport)
+        waits = self.transport.get_write_buffer_size() > 0
+        self.deadline = self._server.time + (self._server.timeouts.body if waits else LINGER_SECONDS)
         self.transport.write_eof()
         self._end_backlog()
 
     def _close(self) -> None:
         self._state = _CLOSED
-        self._unsent = self.transport.get_write_buffer_size()
+        self._unsent = unread(self.transport)
         self.deadline = self._server.time + self._server.timeouts.body
         self.transport.close()
 
@@ -603,32 +636,37 @@ class Downstream(asyncio.Protocol):
 
     def expired(self, now: float) -> None:
         """The deadline has passed: what is late depends on what is awaited."""
+        was = self.deadline
         self.deadline = now + LINGER_SECONDS
         exchange = self._exchange
         if self._state == _HEAD:
-            if self._partial:
+            if not self.idle:
                 self._refuse(HeadError(408, "the request's head did not come in time"))
+            elif self._head is not None and not self._server.stopping:
+                self._forget()
+                self.deadline = was - REMEMBER_SECONDS + self._server.timeouts.idle
             else:
                 self._close()
         elif self._state == _DISCARD or self._state == _CLOSED or self._write_paused:
-            unsent = self.transport.get_write_buffer_size()
-            if 0 < unsent < self._unsent:  # slow, but it reads
-                self._unsent = unsent
+            left = unread(self.transport)
+            if self.transport.get_write_buffer_size() and self._unsent - left >= self._server.least_progress:
+                self._unsent = left
                 self.deadline = now + self._server.timeouts.body
             else:
                 self._state = _CLOSED
                 self.transport.abort()
         elif exchange is None:
             self.deadline = now + self._server.timeouts.body
-            if self._sender is not None and not self._sender.progressed():
+            least = self._server.least_progress
+            if self._sender is not None and not self._sender.progressed(unread(self.transport), least):
                 self.transport.abort()
         elif self._state == _TUNNEL:
             self.transport.abort()
         elif self._state == _NEXT or self._paused:
             if exchange.ticket is None:
                 self.deadline = now + self._server.timeouts.response  # how long it may wait is the gate's to say
-            elif exchange.streams_events and not self._client_eof:
-                self.deadline = exchange.started + max(TUNNEL_IDLE, 2 * (now - exchange.started))
+            elif not self._client_eof and exchange.may_be_silent():
+                self.deadline = was - self._server.timeouts.response + TUNNEL_IDLE
             else:
                 exchange.timed_out()
         else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.core.gate import NotAdmittedError
 from proxy.errors import RequestError
 from proxy.http1.rewrite import request_head, with_field
+from proxy.net.pool import CrowdedError
 from proxy.net.tunnel import Tunnel
 from proxy.net.upstream import BackendError, BackendTimeoutError, ClosedEarlyError, ConnectError
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 MAX_REPLAY: Final = 64 * 1024
 """A request that is larger is not kept for a second attempt."""
 
+_EVENT_STREAM: Final = re.compile(rb"^content-type:[ \t]*text/event-stream[ \t]*[;\r]", re.IGNORECASE | re.MULTILINE)
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))  # RFC 9110 section 9.2.2
 
 
@@ -90,7 +93,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_connecting", "_forwarded", "_replay", "_response_fields", "_tried", "_tunnel", "_unsent",
+        "_connecting", "_forwarded", "_replay", "_response_fields", "_silent_at", "_tried", "_tunnel", "_unsent",
         "app", "backend", "bytes_in", "bytes_out", "client", "cut_off", "ended", "head", "method", "request_id",
         "request_sent", "started", "status", "ticket", "upstream",
     )  # fmt: skip
@@ -119,6 +122,7 @@ class Exchange:
         self._tried: tuple[Backend, ...] = ()
         self._unsent = body
         self._response_fields = b""
+        self._silent_at = -1
         self._tunnel: Tunnel | None = None
         # The body for one more attempt, where one is allowed.
         self._replay = body if complete and head.method in _IDEMPOTENT and len(body) <= MAX_REPLAY else None
@@ -135,7 +139,9 @@ class Exchange:
         except NotAdmittedError as error:
             self._fail(error)
             return
-        if ticket is not None:
+        if ticket is None:
+            self._keep_unsent()
+        else:
             self.ticket = ticket
             self._choose_backend(None)
 
@@ -149,8 +155,12 @@ class Exchange:
                 self.client.expect_backend()
         else:
             self._unsent += data
-            if len(self._unsent) > MAX_REPLAY:
-                self.client.pause_receiving()
+            self._keep_unsent()
+
+    def _keep_unsent(self) -> None:
+        """What has come of the body waits for a connection; the rest waits with the client when it is much."""
+        if len(self._unsent) > MAX_REPLAY and not self.request_sent:
+            self.client.pause_receiving()
 
     def tunnel_send(self, data: bytes) -> None:
         tunnel = self._tunnel
@@ -193,10 +203,12 @@ class Exchange:
         if self.upstream is not None:
             self.upstream.resume()
 
-    @property
-    def streams_events(self) -> bool:
-        """Whether the response is server-sent events, which may be silent for long."""
-        return b"text/event-stream" in self._response_fields.lower()
+    def may_be_silent(self) -> bool:
+        """Whether the response is server-sent events, and some have come since this was asked before."""
+        if self._silent_at == self.bytes_out or _EVENT_STREAM.search(self._response_fields) is None:
+            return False
+        self._silent_at = self.bytes_out
+        return True
 
     # --- the gate's side -----------------------------------------------------------------------------------------
 
@@ -251,6 +263,7 @@ class Exchange:
         if upstream is not None:
             self._use(upstream)
         else:
+            self._keep_unsent()
             self._connecting = self.app.loop.create_task(self._connect(pool))
 
     async def _connect(self, pool: Pool, *, fresh: bool = False) -> None:
@@ -258,7 +271,7 @@ class Exchange:
             upstream = await pool.connect(fresh=fresh)
         except ConnectError as error:
             self._connecting = None
-            self._leave_backend(failed=True)
+            self._leave_backend(failed=not isinstance(error, CrowdedError))
             self._choose_backend(error)
             return
         self._connecting = None
@@ -272,8 +285,7 @@ class Exchange:
         if self._unsent:
             data += self._unsent
             self._unsent = b""
-            if not self.request_sent:
-                self.client.resume_receiving()
+            self.client.resume_receiving()
         upstream.start(self, data)
 
     def _leave_backend(self, *, failed: bool) -> None:
@@ -352,7 +364,7 @@ class Exchange:
 
     def _tunnel_side_ended(self, tunnel: Tunnel) -> None:
         """Each direction of a tunnel ends by itself; the tunnel ends with the second."""
-        if tunnel.client_ended and tunnel.backend_ended:
+        if (tunnel.client_ended and tunnel.backend_ended) or tunnel.closed:
             self._end_tunnel()
 
     def _end_tunnel(self) -> None:

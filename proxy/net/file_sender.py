@@ -167,10 +167,10 @@ class FileSender:
         self._ended = True
         self._close()
 
-    def progressed(self) -> bool:
-        """Whether anything was sent since this was asked before: what tells a slow client from one that is gone."""
-        seen, self._seen = self._seen, self.sent
-        return self.sent > seen
+    def progressed(self, unread: int, least: int) -> bool:
+        """Whether the client has taken so much since this was asked before; `unread` of what was sent it has not."""
+        seen, self._seen = self._seen, self.sent - unread
+        return self._seen - seen >= least
 
     # --- on the loop -------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,10 @@ MAX_CONNECTING: Final = 64
 acceptCount is 100), and what overflows that is tried again by TCP only after 1, 3 and 7 seconds (RFC 6298)."""
 
 
+class CrowdedError(ConnectError):
+    """Too many wait for a connection. No fault of the backend's is known: it was not asked for one."""
+
+
 class Pool:
     """Idle connections are taken last in, first out, so that a lull lets the others age.
 
@@ -90,30 +94,41 @@ class Pool:
             self._idle.remove(upstream)
 
     async def connect(self, *, fresh: bool = False) -> Upstream:
-        """A connection when none is idle, a new one with `fresh`. Raises ConnectError, or one of its kind."""
+        """A connection, a new one with `fresh`. Raises ConnectError, or one of its kind.
+
+        The wait for a turn and the making of the connection have `connect_timeout` each.
+        """
+        kept = None if fresh else self.take()  # one may have become idle since the caller looked
+        if kept is not None:
+            return kept
         try:
             async with time_limit(self.connect_timeout):
                 kept = await self._turn()
-                if kept is not None:
-                    if not fresh and _usable(kept):
-                        return kept
-                    # In its stead: that is one more than the bound, for one less that is kept.
-                    self.connecting += 1
+                while kept is not None:
                     if fresh:
                         self.put(kept)
+                    elif _usable(kept):
+                        return kept
+                    kept = await self._turn(first=True)
+        except TimeoutError:
+            raise CrowdedError("too many requests wait for a connection to the application") from None
+        try:
+            async with time_limit(self.connect_timeout):
                 return await self._make()
         except TimeoutError:
             raise ConnectTimeoutError("the application does not accept connections in time") from None
         except OSError as error:
             raise ConnectError("the application does not accept connections") from error
 
-    async def _turn(self) -> Upstream | None:
-        """Waits for a connection, or for the turn to make one, which `_make` ends."""
+    async def _turn(self, *, first: bool = False) -> Upstream | None:
+        """Waits for a connection, or for the turn to make one, which `_make` ends. `first`: before all who wait."""
         if self.connecting < MAX_CONNECTING:
             self.connecting += 1
             return None
         turn: asyncio.Future[Upstream | None] = self._loop.create_future()
         self._waiting[turn] = None
+        if first:
+            self._waiting.move_to_end(turn, last=False)
         try:
             return await turn
         except asyncio.CancelledError:
@@ -135,7 +150,8 @@ class Pool:
     def _give_up(self, got: Upstream | None) -> None:
         """A turn, or the connection that was got instead, is for whoever is next."""
         if got is not None:
-            self.put(got)
+            if not self._pass_on(got):
+                got.close()  # while it was on its way, `close_idle` may have passed it over
         elif not self._pass_on(None):
             self.connecting -= 1
 

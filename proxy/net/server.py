@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import resource
 from email.utils import formatdate
@@ -26,6 +27,8 @@ TICK: Final = 0.25
 """Seconds between two looks at the deadlines. One pass over all connections costs less than a timer per request."""
 
 CLOSED_AT_LIMIT: Final = 16
+REMEMBER_SECONDS: Final = 5.0
+"""How long an idle connection remembers its last request's fields. Clients that repeat them at all do so soon."""
 LAST_REQUEST_SECONDS: Final = 2.0
 """How long a connection waits for one more request while the worker stops."""
 
@@ -33,8 +36,9 @@ LAST_REQUEST_SECONDS: Final = 2.0
 class Server:
     """The worker's connections, apps and clock.
 
-    `time` and `date` are those of the last tick: good enough for deadlines, and free. `idle_until` and `response_until`
-    are the deadlines of what begins now.
+    `time` and `date` are those of the last tick: good enough for deadlines, and free. `remember_until` and
+    `response_until` are the deadlines of what begins now. `byte_seconds` is the time that a byte of a slow body buys,
+    `least_progress` what a slow reader must take in `timeouts.body`.
     """
 
     def __init__(
@@ -54,6 +58,9 @@ class Server:
         self.limits = settings.limits
         self.max_head = settings.limits.header_bytes
         self.max_fields = settings.limits.headers
+        rate = settings.limits.min_rate
+        self.byte_seconds = 1 / rate if rate else math.inf
+        self.least_progress = max(1, int(rate * settings.timeouts.body)) if rate else 1
         self.max_body = settings.limits.body if settings.limits.body is not None else 1 << 62
         self.router = Router(
             AppRoute(name, app.hosts, app.path, app.static.prefix if app.static is not None else None)
@@ -91,14 +98,17 @@ class Server:
         return Peer(address.encode(), b"http", b"%d" % port, trusted)
 
     def opened(self, client: Downstream) -> None:
-        """Counts the connection in. At the limit the oldest idle ones make room, or else the new one goes."""
+        """Counts the connection in. At the limit the oldest idle ones make room, or else the new one goes.
+
+        Next to idle are those of which only a part of a head has come: a byte now and then must not keep others out.
+        """
         self._accepted += 1
         if len(self._clients) >= self.limits.connections and not self._make_room():
             client.abort()
         self._clients[client] = None
 
     def _make_room(self) -> bool:
-        """Closes some idle connections; False when there is none.
+        """Closes some connections that await a request; False when there is none.
 
         That is found out once a tick at most: looking through all connections for each one that comes and goes would
         take all the time there is, just when many come.
@@ -106,7 +116,9 @@ class Server:
         if self._none_idle_at == self.time:
             return False
         idle = nsmallest(
-            CLOSED_AT_LIMIT, (other for other in self._clients if other.idle), key=lambda other: other.deadline
+            CLOSED_AT_LIMIT,
+            (other for other in self._clients if other.awaits_head),
+            key=lambda other: (not other.idle, other.waits_since),
         )
         for other in idle:
             other.close_idle()
@@ -146,7 +158,8 @@ class Server:
 
     def _look_at_clock(self) -> None:
         self.time = now = self.now()
-        self.idle_until = now + (LAST_REQUEST_SECONDS if self.stopping else self.timeouts.idle)
+        idle = LAST_REQUEST_SECONDS if self.stopping else self.timeouts.idle
+        self.remember_until = now + min(REMEMBER_SECONDS, idle)
         self.response_until = now + self.timeouts.response
 
     def _tick(self) -> None:

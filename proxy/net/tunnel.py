@@ -57,15 +57,21 @@ class Tunnel:
 
     @property
     def closed(self) -> bool:
-        """Whether both ends have got their close frame."""
+        """Whether both ends have got their close frame, or the end of what comes their way."""
         to_client, to_backend = self._to_client, self._to_backend
-        return to_client is not None and to_client.closed and to_backend is not None and to_backend.closed
+        return (
+            to_client is not None
+            and to_backend is not None
+            and (to_client.closed or (to_client.closing and self.backend_ended))
+            and (to_backend.closed or (to_backend.closing and self.client_ended))
+        )
 
     def close(self) -> tuple[bytes, bytes]:
         """(what the client gets now, what the backend gets now); the rest follows when their frames end."""
         if self._to_client is None or self._to_backend is None:
             return b"", b""
-        return self._to_client.close(), self._to_backend.close()
+        to_client, to_backend = self._to_client.close(), self._to_backend.close()
+        return b"" if self.backend_ended else to_client, b"" if self.client_ended else to_backend
 
     def from_backend(self, data: bytes) -> bytes:
         """What goes to the client of what has come."""

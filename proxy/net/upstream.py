@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_RESPONSE_HEAD: Final = 64 * 1024
 MAX_INTERIM: Final = 32
 """1xx responses before the final one; more is a fault of the backend."""
-WRITE_BUFFER: Final = 256 * 1024
+WRITE_BUFFER: Final = 64 * 1024
 
 
 class BackendError(RequestError):

@@ -85,6 +85,39 @@ async def test_who_waits_gets_what_is_put_back(listener: socket.socket, monkeypa
         upstream.close()
 
 
+async def test_one_that_became_idle_before_the_wait_began_is_taken(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, end, upstream = await taken(listener, monkeypatch)
+    with end:
+        task = asyncio.create_task(pool.connect())
+        pool.put(upstream)
+        assert await task is upstream
+        upstream.close()
+
+
+async def test_the_bound_is_kept_when_what_is_free_again_is_of_no_use(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, first = await kept(listener)
+    first.close()
+    pool.close_idle()
+    monkeypatch.setattr(pools, "MAX_CONNECTING", 2)
+    most = 0
+
+    async def use() -> None:
+        nonlocal most
+        upstream = await pool.connect()
+        end, _ = listener.accept()
+        end.close()
+        most = max(most, pool.connecting)
+        pool.put(upstream)
+
+    await asyncio.gather(*(use() for _ in range(50)))
+    assert most == 2
+    assert (pool.waiting, pool.connecting) == (0, 0)
+
+
 async def test_a_connection_that_ended_meanwhile_is_replaced(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +125,7 @@ async def test_a_connection_that_ended_meanwhile_is_replaced(
     task = await waiting(pool)
     end.close()
     pool.put(upstream)
+    monkeypatch.setattr(pools, "MAX_CONNECTING", 1)
     other = await task
     assert other is not upstream
     assert (pool.idle, pool.waiting, pool.connecting) == (0, 0, 0)
@@ -105,6 +139,7 @@ async def test_who_needs_a_new_connection_leaves_the_kept_one(
     with end:
         task = await waiting(pool, fresh=True)
         pool.put(upstream)
+        monkeypatch.setattr(pools, "MAX_CONNECTING", 1)
         other = await task
         assert other is not upstream
         assert (pool.idle, pool.waiting, pool.connecting) == (1, 0, 0)
@@ -112,7 +147,22 @@ async def test_who_needs_a_new_connection_leaves_the_kept_one(
         pool.close_idle()
 
 
-async def test_who_leaves_when_it_was_given_one_gives_it_back(
+async def test_one_that_was_given_to_who_has_left_is_for_the_next(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, end, upstream = await taken(listener, monkeypatch)
+    with end:
+        first = await waiting(pool)
+        second = asyncio.create_task(pool.connect())
+        await asyncio.sleep(0)
+        pool.put(upstream)
+        first.cancel()
+        assert await second is upstream
+        assert (pool.idle, pool.waiting, pool.connecting) == (0, 0, 0)
+        upstream.close()
+
+
+async def test_one_that_was_given_to_the_last_who_has_left_is_closed(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool, end, upstream = await taken(listener, monkeypatch)
@@ -120,8 +170,9 @@ async def test_who_leaves_when_it_was_given_one_gives_it_back(
         task = await waiting(pool)
         pool.put(upstream)
         assert pool.idle == 0
+        pool.close_idle()  # the backend is to be stopped
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert (pool.idle, pool.waiting, pool.connecting) == (1, 0, 0)
-        pool.close_idle()
+        assert (pool.idle, pool.waiting, pool.connecting) == (0, 0, 0)
+        assert upstream.transport.is_closing()

@@ -34,7 +34,7 @@ PRODUCTION = "192.0.2.81:8080"
 TEMP = "192.0.2.82:8080"
 CLIENT = "203.0.113.7"
 
-PACKET = 64 * 1024
+PACKET = 256_000  # what uvloop reads at once, at most
 
 GET = b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n"
 

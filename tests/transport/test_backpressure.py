@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playbook import ABORTED, CLOSED, GET, PACKET, RESET, Page, delivered, forwarded, head
 
+from proxy.net.downstream import WRITE_BUFFER
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,8 +18,10 @@ pytestmark = pytest.mark.parametrize("piecewise", [False], ids=["whole"])
 
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 MIB = 1024 * 1024
-BOUND = 256 * 1024 + 2 * PACKET
-FULL = 256 * 1024  # with its head, a response of this size fills a client's buffer with its last packet
+BOUND = WRITE_BUFFER + PACKET
+"""Bytes that wait for a peer: one packet comes after the buffer is almost full."""
+FULL = PACKET  # with its head, a response of this size fills a client's buffer with its last packet
+LEAST = 256 * 60  # what a reader must take in a minute
 UPLOAD = head("PUT / HTTP/1.1", "Host: shop.test", f"Content-Length: {4 * MIB}")
 
 
@@ -30,7 +34,7 @@ def test_a_slow_reader_makes_the_backend_wait(site: Site, client: Peer, framing:
     assert not site.backend.last.is_read
     assert client.wire.most_unsent < BOUND
     taken = site.backend.last.untaken
-    client.read_on(PACKET)
+    client.read_on(PACKET // 2)
     assert site.backend.last.untaken == taken, "reading goes on only when much of the buffer is empty"
     client.read_on()
     assert site.backend.last.is_read
@@ -93,7 +97,7 @@ def test_an_upload_waits_for_the_connection(site: Site, client: Peer) -> None:
     client >> UPLOAD
     client.flood(4 * MIB)
     assert not client.is_read
-    assert client.untaken > 3 * MIB
+    assert client.untaken >= 4 * MIB - PACKET
     site.wait(3)
     client << Page(504, "the application", end=True)
     assert client.is_read
@@ -104,11 +108,34 @@ def test_an_upload_waits_in_the_gate(site: Site, client: Peer) -> None:
     client >> UPLOAD
     client.flood(4 * MIB)
     assert not client.is_read
-    assert client.untaken > 3 * MIB
+    assert client.untaken >= 4 * MIB - PACKET
     site.switch("temp")
     assert client.untaken == 0
     site.temp >> OK
     client << delivered("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+def test_an_upload_that_came_at_once_waits_in_the_gate(site: Site, client: Peer) -> None:
+    site.hold()
+    client >> UPLOAD + b"x" * 100_000
+    assert not client.is_read
+    site.switch("temp")
+    assert client.is_read
+    client.flood(4 * MIB - 100_000)
+    assert client.untaken == 0
+    site.temp >> OK
+    client << delivered("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+def test_a_whole_upload_that_waits_does_not_hide_that_its_client_leaves(site: Site, client: Peer) -> None:
+    site.backend.hangs = True
+    client >> head("PUT / HTTP/1.1", "Host: shop.test", "Content-Length: 100000") + b"x" * 50_000
+    client >> b"x" * 50_000
+    assert client.is_read
+    site.backend.accept()
+    assert site.backend.last.received().endswith(b"x" * 100_000)
+    client >> RESET
+    site.backend << ABORTED
 
 
 def test_an_uploader_whose_backend_goes_away_is_read_again(site: Site, client: Peer) -> None:
@@ -132,7 +159,7 @@ def test_a_backend_that_answers_without_reading_is_not_kept(site: Site, client: 
 
 
 def test_a_backend_that_answers_before_it_has_read_the_end_is_not_kept(site: Site, client: Peer) -> None:
-    size = 300 * 1024
+    size = FULL
     client >> head("PUT / HTTP/1.1", "Host: shop.test", f"Content-Length: {size}")
     site.backend.last.stop_reading()
     client.flood(size)
@@ -165,6 +192,24 @@ def test_a_reader_that_is_slow_but_reads_is_not_cut_off(site: Site, client: Peer
         site.wait(50)
         client.read_on(20_000)
     assert client.received().count(b"x") == MIB
+
+
+@pytest.mark.parametrize(("least", "end"), [(LEAST, "aborted"), (None, "open")])
+def test_a_reader_that_takes_a_few_bytes_a_minute_is_cut_off(
+    build: Callable[..., Site], least: int | None, end: str
+) -> None:
+    site = build(limits={"min_rate": least and least // 60})
+    client = site.client()
+    client >> GET
+    client.stop_reading()
+    site.backend >> head("HTTP/1.1 200 OK", f"Content-Length: {MIB}")
+    site.backend.last.flood(MIB)
+    for taken in (LEAST, LEAST - 1):
+        assert client.wire.end == "open"
+        site.wait(30)
+        client.read_on(taken)
+        site.wait(31)
+    assert client.wire.end == end
 
 
 @pytest.mark.parametrize("request_lines", [("GET / HTTP/1.0",), ("GET / HTTP/1.1", "Connection: close")])

@@ -10,7 +10,8 @@ from playbook import GET, RESET, Page, delivered, forwarded, head
 from proxy.net.pool import MAX_CONNECTING
 
 if TYPE_CHECKING:
-    from playbook import Peer, Site
+
+    from playbook import BackendScript, Peer, Site
 
     from proxy.net.pool import Pool
 
@@ -37,12 +38,12 @@ def crowded(site: Site) -> list[Peer]:
     return clients
 
 
-def finish(site: Site) -> None:
+def finish(backend: BackendScript) -> None:
     """The backend accepts all, and answers what it has not yet answered."""
-    site.backend.hangs = False
-    while site.backend.hanging:
-        site.backend.accept(MAX_CONNECTING)
-    for connection in site.backend.connections:
+    backend.hangs = False
+    while backend.hanging:
+        backend.accept(MAX_CONNECTING)
+    for connection in backend.connections:
         if not connection.wire.lost and connection.received():
             connection >> OK
 
@@ -54,7 +55,7 @@ def test_a_made_connection_is_the_next_ones_turn(site: Site, crowded: list[Peer]
     assert pool_of(site).waiting == 2
     site.backend >> OK
     crowded[0] << delivered("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
-    finish(site)
+    finish(site.backend)
 
 
 def test_a_connection_that_is_free_again_is_for_who_waits_longest(site: Site, crowded: list[Peer]) -> None:
@@ -65,7 +66,7 @@ def test_a_connection_that_is_free_again_is_for_who_waits_longest(site: Site, cr
         crowded[id - 1] << delivered("HTTP/1.1 200 OK", "Content-Length: 2", id=id) + b"ok"
     assert len(site.backend.connections) == 1
     assert pool_of(site).idle == 1
-    finish(site)
+    finish(site.backend)
 
 
 def test_all_are_served_in_the_end(site: Site, crowded: list[Peer]) -> None:
@@ -75,7 +76,7 @@ def test_all_are_served_in_the_end(site: Site, crowded: list[Peer]) -> None:
         connection = site.backend.last
         if connection.received():
             connection >> OK
-    finish(site)
+    finish(site.backend)
     assert all(client.received().endswith(b"ok") for client in crowded + more)
 
 
@@ -85,14 +86,30 @@ def test_refused_connections_are_answered_at_once_for_all(site: Site) -> None:
         client << Page(503, "the application")
 
 
-def test_the_wait_counts_to_the_time_for_a_connection(site: Site, crowded: list[Peer]) -> None:
+def test_a_backend_that_accepts_nothing_ends_the_wait_of_all(site: Site, crowded: list[Peer]) -> None:
     site.wait(3)
-    for client in crowded:
+    for client in crowded[:MAX_CONNECTING]:
         client << Page(504, "the application")
+    for client in crowded[MAX_CONNECTING:]:
+        client << Page(503, "the application")
     site.backend.hangs = False
     crowded[0] >> GET
     site.backend >> OK
     assert crowded[0].received().endswith(b"ok")
+
+
+def test_the_wait_is_not_the_backend_s_failure(site: Site) -> None:
+    """It was not asked for a connection. What is being made goes on, and has its own time."""
+    site.backend.hangs = True
+    clients = crowd(site, 2 * MAX_CONNECTING + 3)
+    site.wait(1.75)
+    site.backend.accept(MAX_CONNECTING)
+    site.wait(0.5)
+    for client in clients[-3:]:
+        client << Page(503, "the application")
+    finish(site.backend)
+    assert all(client.received().endswith(b"ok") for client in clients[:-3])
+    assert not pool_of(site).backend.troubled
 
 
 def test_who_leaves_does_not_take_a_turn(site: Site, crowded: list[Peer]) -> None:
@@ -101,5 +118,5 @@ def test_who_leaves_does_not_take_a_turn(site: Site, crowded: list[Peer]) -> Non
     crowded[0] >> RESET  # its turn passes on
     assert site.backend.hanging == MAX_CONNECTING
     assert pool_of(site).waiting == 1
-    finish(site)
+    finish(site.backend)
     assert all(client.received().endswith(b"ok") for client in crowded if not client.wire.lost)

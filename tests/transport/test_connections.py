@@ -73,15 +73,45 @@ def test_with_none_idle_the_next_look_is_at_the_next_tick(build: Callable[..., S
 
 
 @WHOLE
-def test_a_head_in_progress_is_not_idle(build: Callable[..., Site]) -> None:
-    site = build(limits={"connections": 1})
-    client = site.client()
-    client >> GET[:5]
+def test_a_head_in_progress_makes_room_only_when_none_is_idle(build: Callable[..., Site]) -> None:
+    """A byte now and then must not keep others out."""
+    site = build(limits={"connections": 18})
+    begun = site.client()
+    begun >> GET[:5]
+    idle = [site.client() for _ in range(17)]
+    site.wait(0.5)
     site.client()
-    site.settle()
-    client >> GET[5:]
+    assert [client.wire.end for client in (begun, *idle)] == ["open"] + ["closed"] * 16 + ["open"]
+    begun >> GET[5:]
     site.backend >> OK
-    client << delivered("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+    begun << delivered("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+@WHOLE
+def test_heads_in_progress_make_room_the_oldest_first(build: Callable[..., Site]) -> None:
+    site = build(limits={"connections": 18})
+    begun = []
+    for _ in range(18):
+        begun.append(site.client() >> GET[:5])
+        site.wait(0.5)
+    new = site.client()
+    assert [client.wire.end for client in begun] == ["closed"] * 16 + ["open"] * 2
+    new >> GET
+    site.backend >> OK
+    new << delivered("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+@WHOLE
+def test_who_has_asked_lately_is_not_the_oldest(build: Callable[..., Site]) -> None:
+    site = build(limits={"connections": 18})
+    idle = [site.client() for _ in range(18)]
+    site.wait(10)
+    for client in idle[:2]:
+        client >> GET
+        site.backend >> OK
+        assert client.received().endswith(b"ok")
+    site.client()
+    assert [client.wire.end for client in idle] == ["open"] * 2 + ["closed"] * 16
 
 
 # --- clients that leave ---------------------------------------------------------------------------------------------

@@ -79,14 +79,73 @@ def test_a_slow_body_is_408(site: Site, client: Peer, upload: bytes) -> None:
     site.backend << ABORTED
 
 
+@WHOLE
 def test_a_body_may_be_slow_as_long_as_it_comes(site: Site, client: Peer) -> None:
-    client >> UPLOAD
-    for byte in (b" ", b"w", b"o", b"r", b"l"):
-        site.wait(50)
-        client >> byte
+    client >> head("POST / HTTP/1.1", "Host: shop.test", "Content-Length: 80000")
+    for _ in range(5):
+        site.wait(59)
+        client >> b"x" * 16_000
     site.wait(50)
     site.backend >> OK
     client << delivered("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+@WHOLE
+@pytest.mark.parametrize("rate", [256, 1000])
+def test_a_body_of_which_a_few_bytes_come_now_and_then_is_408(build: Callable[..., Site], rate: int) -> None:
+    """Else a byte a minute would hold a thread of the application for as long as one likes."""
+    site = build(limits={"min_rate": rate})
+    client = site.client()
+    client >> head("POST / HTTP/1.1", "Host: shop.test", "Content-Length: 80000")
+    for _ in range(3):
+        site.wait(20)
+        client >> b"x" * (5 * rate)
+    site.wait(14)
+    client << b""
+    site.wait(2)
+    client << Page(408, "the request", end=True)
+    site.backend << ABORTED
+
+
+@WHOLE
+def test_without_a_least_rate_a_byte_a_minute_will_do(build: Callable[..., Site]) -> None:
+    site = build(limits={"min_rate": None})
+    client = site.client()
+    client >> UPLOAD
+    for byte in (b" ", b"w", b"o", b"r", b"l", b"d"):
+        site.wait(59)
+        client << b""
+        if byte != b"d":
+            client >> byte
+    site.backend >> OK
+    client << delivered("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+def test_a_line_s_end_after_a_request_begins_none(site: Site, client: Peer) -> None:
+    """RFC 9112 section 2.2: some clients send one after a body."""
+    client >> GET
+    site.backend >> OK
+    client << delivered("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+    client >> b"\r\n"
+    site.wait(12)
+    client << b""
+    client >> GET
+    site.backend >> OK
+    client << delivered("HTTP/1.1 200 OK", "Content-Length: 2", id=2) + b"ok"
+    client >> b"\r\n"
+    site.wait(76)
+    client << b""
+    client << CLOSED
+
+
+def test_a_head_that_stops_after_a_line_s_end_is_408(site: Site, client: Peer) -> None:
+    client >> b"\r\n"
+    site.wait(20)
+    client >> b"GET"
+    site.wait(9)
+    client << b""
+    site.wait(2)
+    client << Page(408, "the request", end=True)
 
 
 def test_the_backend_s_time_begins_when_the_request_has_ended(site: Site, client: Peer) -> None:
@@ -113,12 +172,27 @@ def test_events_may_be_far_between(site: Site, client: Peer) -> None:
     site.backend >> head("HTTP/1.1 200 OK", "Content-Type: text/event-stream") + b"data: 1\n\n"
     top = delivered("HTTP/1.1 200 OK", "Content-Type: text/event-stream", chunked=True)
     assert client.received().startswith(top)
-    for _ in range(5):
-        site.wait(1000)
+    for event in range(2, 5):
+        site.wait(3500)
+        assert client.wire.end == "open"
+        site.backend >> b"data: %d\n\n" % event
+        assert b"%d" % event in client.received()
+    site.wait(3500)
     assert client.wire.end == "open"
-    site.backend >> b"data: 2\n\n"
-    assert b"2" in client.received()
-    assert client.wire.end == "open"
+    site.wait(101)
+    client << ABORTED
+    site.backend << ABORTED
+
+
+@pytest.mark.parametrize(
+    "field", ["X-Note: text/event-stream", "Content-Type: text/plain; a=text/event-stream", "Content-Type: text/html"]
+)
+def test_only_a_stream_of_events_may_be_silent_for_long(site: Site, client: Peer, field: str) -> None:
+    client >> GET
+    site.backend >> head("HTTP/1.1 200 OK", field) + b"data: 1\n\n"
+    client.received()
+    site.wait(61)
+    client << ABORTED
 
 
 def test_a_held_request_has_the_gate_s_time_not_the_backend_s(build: Callable[..., Site]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from playbook import ABORTED, CLOSED, EOF, GET, RESET, Page, delivered, forwarded, head
+from playbook import ABORTED, CLOSED, EOF, GET, PACKET, RESET, Page, delivered, forwarded, head
 
 if TYPE_CHECKING:
     from playbook import Peer, Site
@@ -144,12 +144,25 @@ def test_a_slow_side_makes_the_other_wait(site: Site, tunnel: Peer, slow: str) -
 @WHOLE
 def test_a_tunnel_may_be_idle_after_a_slow_reader_has_read_all(site: Site, tunnel: Peer) -> None:
     tunnel.stop_reading()
-    site.backend.last.flood(320 * 1024)
+    site.backend.last.flood(PACKET)
     assert site.backend.last.untaken == 0
     tunnel.read_on()
-    assert len(tunnel.received()) == 320 * 1024
+    assert len(tunnel.received()) == PACKET
     site.wait(1000)
     assert tunnel.wire.end == "open"
+
+
+@WHOLE
+def test_a_client_that_sends_but_does_not_read_is_cut_off(site: Site, tunnel: Peer) -> None:
+    tunnel.stop_reading()
+    site.backend.last.flood(4 * MIB)
+    for _ in range(2):
+        site.wait(29)
+        tunnel >> b"ping"
+    assert tunnel.wire.end == "open"
+    site.wait(3)
+    tunnel << ABORTED
+    site.backend << ABORTED
 
 
 @WHOLE

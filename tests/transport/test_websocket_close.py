@@ -200,3 +200,32 @@ def test_a_stop_tells_nobody_twice(site: Site, client: Peer) -> None:
     site.settle()
     client << CLOSE
     assert unmasked(backend.received()) == GONE
+
+
+def test_who_was_told_the_end_gets_no_frame_after_it(site: Site, client: Peer) -> None:
+    """One side has ended its direction before the drain; the other is closed politely."""
+    backend = open_socket(site, client)
+    client >> EOF
+    backend << EOF
+    leave(site)
+    client << CLOSE
+    assert drained(site) == 1
+
+
+def test_a_backend_that_has_ended_its_side_is_still_told(site: Site, client: Peer) -> None:
+    backend = open_socket(site, client)
+    backend >> EOF
+    client << EOF
+    leave(site)
+    assert unmasked(backend.received()) == GONE
+    assert drained(site) == 1
+
+
+def test_an_end_in_a_frame_that_has_begun_is_the_last(site: Site, client: Peer) -> None:
+    backend = open_socket(site, client)
+    backend >> LONG[:100]
+    client << LONG[:100]
+    leave(site)
+    assert unmasked(backend.received()) == GONE
+    backend >> EOF
+    assert drained(site) == 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,11 +38,18 @@ class ScriptedLoop(asyncio.SelectorEventLoop):
             self.run_forever()
 
 
+NO_QUEUE: Final = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+"""A descriptor that knows of no bytes that wait in the kernel."""
+
+
 class FakeSocket:
     """Notes that SO_LINGER was set, which makes a close a reset."""
 
     def __init__(self) -> None:
         self.resets = False
+
+    def fileno(self) -> int:
+        return NO_QUEUE
 
     def setsockopt(self, *_: Any) -> None:
         self.resets = True

@@ -93,7 +93,7 @@ async def test_slow_heads_bodies_and_readers(wired: Wired) -> None:
     assert await idle.rest() == b""
     assert await heads.status() == 408
     assert await body.status() == 408
-    await asyncio.sleep(0.7)
+    await asyncio.sleep(1.5)
     with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
         await reader.receive()
     assert await wired.finish() == {408: 2, 200: 1}
