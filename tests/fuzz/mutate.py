@@ -66,9 +66,19 @@ def response(random: random.Random) -> bytes:
     fields += _more_fields(random)
     random.shuffle(fields)
     status = random.choice((b"200 OK", b"204 No Content", b"304 Not Modified", b"404", b"101 Up", b"500 ", b"206 \xe9"))
-    interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * (random.random() < 0.1)
+    if status == b"101 Up" and random.random() < 0.8:
+        upgrade = b"Upgrade: " + random.choice((b"websocket", b"x/1, y"))
+        fields = [b"Connection: upgrade", upgrade, *_more_fields(random)]
     line = b"HTTP/1.%d %b" % (random.random() < 0.85, status)
-    return interim + b"\r\n".join((line, *fields, b"", body))
+    return _interims(random) + b"\r\n".join((line, *fields, b"", body))
+
+
+def _interims(random: random.Random) -> bytes:
+    out = b""
+    for _ in range(random.choice((0, 0, 0, 0, 1, 2))):
+        line = random.choice((b"HTTP/1.1 100 Continue", b"HTTP/1.1 103 Early Hints", b"HTTP/1.0 199"))
+        out += b"\r\n".join((line, b"Link: </a>", *_more_fields(random), b"", b""))
+    return out
 
 
 def chunked(random: random.Random) -> bytes:

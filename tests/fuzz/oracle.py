@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,13 +35,40 @@ def _is_twin(name: bytes, of: tuple[bytes, ...]) -> bool:
     return b"_" in name and name.replace(b"_", b"-") in of
 
 
-def _options(fields: Fields) -> list[bytes]:
-    values = [value.lower() for name, value in fields if name == b"connection"]
+def options(fields: Fields, of: bytes = b"connection") -> list[bytes]:
+    values = [value.lower() for name, value in fields if name == of]
     return [option.strip(b" \t") for value in values for option in value.split(b",")]
 
 
+def upgrade(fields: Fields) -> bytes:
+    """The protocols of all lines of Upgrade; a line without one says nothing."""
+    return b", ".join(value for name, value in fields if name == b"upgrade" and value.strip(b", \t"))
+
+
+def keeps_alive(fields: Fields, minor: int) -> bool:
+    """RFC 9112 section 9.3, in its order."""
+    if b"close" in options(fields):
+        return False
+    return minor == 1 or b"keep-alive" in options(fields)
+
+
+def chunk_lines(body: bytes) -> tuple[list[bytes], Fields]:
+    """The chunks' lines and the trailers of a body in chunked coding, as far as they are there."""
+    lines: list[bytes] = []
+    while True:
+        line, end, body = body.partition(b"\r\n")
+        digits = line.partition(b";")[0].rstrip(b" \t")
+        if not end or not re.fullmatch(rb"[0-9A-Fa-f]+", digits):
+            return lines, ()
+        lines.append(line)
+        if not int(digits, 16):
+            pairs = (trailer.partition(b":") for trailer in body.partition(b"\r\n\r\n")[0].split(b"\r\n"))
+            return lines, tuple((name.lower(), value.strip(b" \t")) for name, _, value in pairs)
+        body = body[int(digits, 16) + 2 :]
+
+
 def _named(fields: Fields) -> set[bytes]:
-    return {name for name in _options(fields) if name not in _OPTIONS and name not in _NOT_REMOVABLE}
+    return {name for name in options(fields) if name not in _OPTIONS and name not in _NOT_REMOVABLE}
 
 
 def _is_forwarded(name: bytes) -> bool:
@@ -91,14 +119,14 @@ def _forwarded(fields: Fields, authority: bytes, client: Client) -> list[tuple[b
 
 
 def _extras(fields: Fields, minor: int) -> list[tuple[bytes, bytes]]:
-    upgrade = b", ".join(value for name, value in fields if name == b"upgrade" and value.strip(b", \t"))
     has_body = any(
         name == b"transfer-encoding" or (name == b"content-length" and int(value) > 0) for name, value in fields
     )
-    if minor and not has_body and upgrade and b"upgrade" in _options(fields):
-        protocols = [protocol.strip(b" \t").lower() for protocol in upgrade.split(b",")]
+    offered = upgrade(fields)
+    if minor and not has_body and offered and b"upgrade" in options(fields):
+        protocols = [protocol.strip(b" \t").lower() for protocol in offered.split(b",")]
         if not any(protocol.startswith(b"h2c") for protocol in protocols):
-            return [(b"connection", b"Upgrade"), (b"upgrade", upgrade)]
+            return [(b"connection", b"Upgrade"), (b"upgrade", offered)]
     codings = [coding.strip(b" \t") for name, value in fields if name == b"te" for coding in value.lower().split(b",")]
     if minor and b"trailers" in codings:
         return [(b"connection", b"TE"), (b"te", b"trailers")]

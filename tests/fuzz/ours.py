@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from proxy.http1.body import BodyError, ChunkedBody
@@ -30,24 +31,34 @@ NO_BODY: Final = frozenset((204, 304))
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A whole request. `sent`: the body's bytes as they go on; `rest`: what comes behind it."""
+    """A whole request.
+
+    `sent`: the body's bytes as they go on; `rest`: what comes behind it; `behind`: what comes behind the head.
+    """
 
     head: RequestHead
     body: bytes
     sent: bytes
     rest: bytes
+    behind: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole response, or one that ends with the connection. `interims` are the 1xx heads before it."""
+    """A whole response, or one that ends with the connection. `interims` are the 1xx heads before it.
+
+    `sent`: the body's bytes as they came, but for chunk extensions and trailers that stay here; `behind`: what comes
+    behind the head.
+    """
 
     interims: tuple[ResponseHead, ...]
     head: ResponseHead
     has_body: bool
     body: bytes
+    sent: bytes
     rest: bytes
     until_close: bool
+    behind: bytes
 
 
 def one_by_one(data: bytes) -> Iterator[bytes]:
@@ -56,42 +67,46 @@ def one_by_one(data: bytes) -> Iterator[bytes]:
 
 def read_head(pieces: Iterable[bytes]) -> RequestHead | HeadError | None:
     """The first request's head in `pieces`, as a connection reads it: at once if it can be, or else collected."""
-    buffer = HeadBuffer(request_begins)
-    for piece in pieces:
-        data = piece
-        if buffer:
-            whole = buffer.add(piece, MAX_REQUEST_HEAD)
-            if whole is None:
-                continue
-            data = whole
-        try:
-            head = parse_request(data, max_bytes=MAX_REQUEST_HEAD)
-        except HeadError as error:
-            return error
-        if head is not None:
-            return head
-        buffer.add(data, MAX_REQUEST_HEAD)
-    return None
+    try:
+        head, _ = _request_head(iter(pieces))
+    except HeadError as error:
+        return error
+    return head
 
 
 def read_response_head(pieces: Iterable[bytes]) -> ResponseHead | ResponseError | None:
     """The first head in `pieces`, interim or final."""
+    try:
+        head, _ = _response_head(iter(pieces))
+    except ResponseError as error:
+        return error
+    return head
+
+
+def _request_head(pieces: Iterator[bytes]) -> tuple[RequestHead | None, bytes]:
+    """A head, None when there is no whole one, and what came behind it with its last piece."""
+    buffer = HeadBuffer(request_begins)
+    for piece in pieces:
+        data = buffer.add(piece, MAX_REQUEST_HEAD) if buffer else piece
+        if data is not None:
+            head = parse_request(data, max_bytes=MAX_REQUEST_HEAD)
+            if head is not None:
+                return head, data[head.end :]
+            buffer.add(data, MAX_REQUEST_HEAD)
+    return None, b""
+
+
+def _response_head(pieces: Iterator[bytes]) -> tuple[ResponseHead | None, bytes]:
+    """As `_request_head`."""
     buffer = HeadBuffer(response_begins)
     for piece in pieces:
-        data = piece
-        if buffer:
-            whole = buffer.add(piece, MAX_RESPONSE_HEAD)
-            if whole is None:
-                continue
-            data = whole
-        try:
+        data = buffer.add(piece, MAX_RESPONSE_HEAD) if buffer else piece
+        if data is not None:
             head = parse_response(data, max_bytes=MAX_RESPONSE_HEAD)
-        except ResponseError as error:
-            return error
-        if head is not None:
-            return head
-        buffer.add(data, MAX_RESPONSE_HEAD)
-    return None
+            if head is not None:
+                return head, data[head.end :]
+            buffer.add(data, MAX_RESPONSE_HEAD)
+    return None, b""
 
 
 def read_chunked(pieces: Iterable[bytes], *, decode: bool = False) -> Chunked:
@@ -111,43 +126,49 @@ def read_chunked(pieces: Iterable[bytes], *, decode: bool = False) -> Chunked:
     return body, bytes(sent), bytes(rest)
 
 
-def read_request(data: bytes) -> Request | None:
+def _read_body(pieces: list[bytes], *, chunked: bool, length: int) -> tuple[bytes, bytes, bytes] | None:
+    """(payload, what is sent on, what is behind it), None while it is not whole. Raises BodyError."""
+    if not chunked:
+        data = b"".join(pieces)
+        return (data[:length], data[:length], data[length:]) if len(data) >= length else None
+    coded, decoded = read_chunked(pieces), read_chunked(pieces, decode=True)
+    for reading in (coded, decoded):
+        if isinstance(reading, BodyError):
+            raise reading
+    assert not isinstance(coded, BodyError)
+    assert not isinstance(decoded, BodyError)
+    return (decoded[1], coded[1], coded[2]) if coded[0].done else None
+
+
+def read_request(pieces: Iterable[bytes]) -> Request | None:
     """None while it is not whole. Raises HeadError and BodyError."""
-    head = parse_request(data, max_bytes=MAX_REQUEST_HEAD)
+    coming = iter(pieces)
+    head, behind = _request_head(coming)
     if head is None:
         return None
-    behind = data[head.end :]
-    if head.fields.chunked:
-        chunks, payload = ChunkedBody(), ChunkedBody(decode=True)
-        sent, rest = chunks.feed(behind)
-        body, _ = payload.feed(behind)
-        return Request(head, body, sent, rest) if chunks.done else None
-    length = max(head.fields.length, 0)
-    if len(behind) < length:
-        return None
-    return Request(head, behind[:length], behind[:length], behind[length:])
+    pieces = [piece for piece in (behind, *coming) if piece]
+    body = _read_body(pieces, chunked=head.fields.chunked, length=max(head.fields.length, 0))
+    return body and Request(head, *body, b"".join(pieces))
 
 
-def read_response(data: bytes, method: bytes) -> Response | None:
+def read_response(pieces: Iterable[bytes], method: bytes) -> Response | None:
     """None while it is not whole. Raises ResponseError and BodyError."""
     interims: list[ResponseHead] = []
+    coming = iter(pieces)
     while True:
-        head = parse_response(data, max_bytes=MAX_RESPONSE_HEAD)
+        head, behind = _response_head(coming)
         if head is None:
             return None
-        data = data[head.end :]
+        coming = chain((behind,) if behind else (), coming)
         if head.status >= 200 or head.status == 101:
             break
         interims.append(head)
+    pieces = list(coming)
+    data = b"".join(pieces)
     before = tuple(interims)
     if method == b"HEAD" or head.status in NO_BODY or head.length == 0 or head.status == 101:
-        return Response(before, head, False, b"", data, False)
-    if head.chunked:
-        chunks = ChunkedBody(decode=True)
-        body, rest = chunks.feed(data)
-        return Response(before, head, True, body, rest, False) if chunks.done else None
-    if head.length < 0:
-        return Response(before, head, True, data, b"", True)
-    if len(data) < head.length:
-        return None
-    return Response(before, head, True, data[: head.length], data[head.length :], False)
+        return Response(before, head, False, b"", b"", data, False, data)
+    if not head.chunked and head.length < 0:
+        return Response(before, head, True, data, data, b"", True, data)
+    body = _read_body(pieces, chunked=head.chunked, length=head.length)
+    return body and Response(before, head, True, *body, False, data)

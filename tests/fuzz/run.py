@@ -20,22 +20,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Target:
+    """`methods`: of the request that a message answers, each time one of them, if it is a response."""
+
     make: Callable[[random.Random], bytes]
-    check: Callable[[bytes], object]
+    check: Callable[..., object]
+    methods: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`failure`: the seed, the message and the broken rule, or None."""
+    """`failure`: the seed, the message with the method that it answers, and the broken rule, or None."""
 
     runs: int
     accepted: int
-    failure: tuple[int, bytes, Exception] | None
+    failure: tuple[int, tuple[bytes, ...], Exception] | None
 
 
 TARGETS: Final = {
     "requests": Target(mutate.request, checks.check_request),
-    "responses": Target(mutate.response, checks.check_response),
+    "responses": Target(mutate.response, checks.check_response, (b"GET", b"HEAD", b"POST", b"OPTIONS")),
     "chunked": Target(mutate.chunked, checks.check_chunked),
 }
 
@@ -47,9 +50,9 @@ def run(target: Target, seed: int, count: int, go_on: Callable[[], bool]) -> Out
         if not go_on():
             return Outcome(number, accepted, None)
         source = random.Random(seed + number)
-        data = mutate.mutated(source, target.make(source))
+        data = (mutate.mutated(source, target.make(source)), *source.choices(target.methods, k=bool(target.methods)))
         try:
-            result = target.check(data)
+            result = target.check(*data)
         except Exception as error:  # whatever escapes is the finding
             return Outcome(number + 1, accepted, (seed + number, data, error))
         accepted += result is not None and not isinstance(result, Exception)
@@ -71,7 +74,7 @@ def main() -> int:
     if outcome.failure is None:
         return 0
     failed, data, error = outcome.failure
-    print(f"seed {failed}: {type(error).__name__}: {error}\n{data!r}")
+    print(f"seed {failed}: {type(error).__name__}: {error}\n{data}")
     return 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -33,3 +34,14 @@ def test_a_run_tells_which_message_broke_a_rule() -> None:
     again = run(target, seed, 1, lambda: True)
     assert again.failure is not None
     assert again.failure[1] == data
+    assert b"b" in data[0]
+
+
+def test_a_response_answers_each_method() -> None:
+    asked = set()
+
+    def check(_: bytes, method: bytes) -> None:
+        asked.add(method)
+
+    run(replace(TARGETS["responses"], check=check), 7, 100, lambda: True)
+    assert asked == {b"GET", b"HEAD", b"POST", b"OPTIONS"}
