@@ -53,14 +53,14 @@ def keeps_alive(fields: Fields, minor: int) -> bool:
 
 
 def chunk_lines(body: bytes) -> tuple[list[bytes], Fields]:
-    """The chunks' lines and the trailers of a body in chunked coding, as far as they are there."""
+    """The chunks' lines, also one that is not whole, and the trailers of a body in chunked coding."""
     lines: list[bytes] = []
     while True:
         line, end, body = body.partition(b"\r\n")
         digits = line.partition(b";")[0].rstrip(b" \t")
+        lines.append(line)
         if not end or not re.fullmatch(rb"[0-9A-Fa-f]+", digits):
             return lines, ()
-        lines.append(line)
         if not int(digits, 16):
             pairs = (trailer.partition(b":") for trailer in body.partition(b"\r\n\r\n")[0].split(b"\r\n"))
             return lines, tuple((name.lower(), value.strip(b" \t")) for name, _, value in pairs)
