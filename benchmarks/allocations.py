@@ -9,35 +9,24 @@ import asyncio
 import gc
 import json
 import os
-import socket
 import sys
 import tempfile
-from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import uvloop
 
 from benchmarks import servers, works
 from benchmarks.command import UNPUBLISHED, prepare_process, report_errors
+from benchmarks.in_process import ANSWER_SECONDS, worker_here
 from benchmarks.measure import SETTLE_SECONDS, parse_load, wrk
 from benchmarks.model import OURS, Kind, Work
 from benchmarks.processes import Cores, command, configure, find_tools, make_site, started
 from benchmarks.report import table
 from benchmarks.servers import BACKEND, BenchError
 from proxy.config_file import load
-from proxy.core import orders
-from proxy.net.channel import Channel
-from proxy.net.worker import Worker
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from proxy.settings import Settings
-
-ANSWER_SECONDS = 20.0
 PER_REQUEST_LIMIT = 0.02
 
 
@@ -54,69 +43,6 @@ class Left:
     def worst(self) -> float:
         """The largest of the three, per request."""
         return max(self.blocks, self.containers, self.cyclic) / max(1, self.requests)
-
-
-class Link:
-    """The supervisor's end of a worker's link: sends orders, waits for one kind of answer at a time."""
-
-    def __init__(self) -> None:
-        self._events: asyncio.Queue[orders.Event] = asyncio.Queue()
-        self._channel: Channel | None = None
-
-    def __repr__(self) -> str:
-        return f"<Link {self._channel!r}>"
-
-    async def open(self, end: socket.socket) -> None:
-        def received(payload: bytes) -> None:
-            self._events.put_nowait(orders.decode_event(payload))
-
-        self._channel = await Channel.open(end, received, lambda error: None)
-
-    async def ask(self, order: orders.Order, answer: type[orders.Event]) -> None:
-        """Sends an order and waits for its answer. Raises BenchError when the worker answers something else."""
-        assert self._channel is not None
-        self._channel.send(orders.encode(order))
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                event = await self._events.get()
-        except TimeoutError as error:
-            raise BenchError(f"the worker did not answer {type(order).__name__}") from error
-        if not isinstance(event, answer):
-            raise BenchError(f"the worker answered {event!r} to {type(order).__name__}")
-
-
-def start_order(settings: Settings) -> tuple[orders.Start, orders.Serve]:
-    slots = {
-        name: {
-            slot: orders.SlotState(backends=dict.fromkeys(map(str, choice.backends)))
-            for slot, choice in app.slots.items()
-        }
-        for name, app in settings.apps.items()
-    }
-    active = {name: orders.ActiveSlot(active=app.active, epoch=0) for name, app in settings.apps.items()}
-    return orders.Start(worker=0, settings=settings.model_dump_json(), apps=slots), orders.Serve(apps=active)
-
-
-@asynccontextmanager
-async def worker_here(settings: Settings, port: int) -> AsyncIterator[None]:
-    """A worker that serves on this process's own event loop."""
-    listener = socket.create_server(("127.0.0.1", port), backlog=4096)
-    ours, theirs = socket.socketpair()
-    worker = Worker(asyncio.get_running_loop(), [listener])
-    running = asyncio.create_task(worker.run(theirs))
-    link = Link()
-    await link.open(ours)
-    start, serve = start_order(settings)
-    try:
-        await link.ask(start, orders.Prepared)
-        await link.ask(serve, orders.Ready)
-        yield
-    finally:
-        with suppress(BenchError):
-            await link.ask(orders.Stop(grace=1.0), orders.Stopped)
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
 
 
 async def count(work: Work, seconds: int, cores: Cores) -> Left:

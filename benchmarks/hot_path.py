@@ -1,7 +1,8 @@
 """`scripts/bench profile`: where one worker's time goes under load, by function; a table and a flame graph.
 
 py-spy samples the worker with native frames. It stops the process for each sample, so the rate of requests is
-lower than in a benchmark; the shares are what counts. System calls a request are counted by strace where there is one.
+lower than in a benchmark; the shares are what counts. System calls a request are counted by strace where there is one,
+calls and bytecodes by the interpreter in a worker of their own.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks import flame, machine, servers, stacks, works
+from benchmarks import bytecodes, flame, machine, servers, stacks, works
 from benchmarks.command import PUBLISHED, prepare_process, report_errors
 from benchmarks.measure import Bounds, downloader, generator, wrk
 from benchmarks.model import OURS, Kind, Source, Work
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 SAMPLES_A_SECOND = 250
 ENDLESS = 1000.0
 STRACE_SECONDS = 3
+COUNTED = "Counted by `scripts/bench profile --count`, in a worker of its own with one connection."
 STRACE_LINE = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$", re.MULTILINE)
 
 
@@ -44,7 +46,8 @@ class Profile:
     """What was found for one work.
 
     `samples` is their number; `stacks` count microseconds. `user` and `system` are the worker's CPU seconds by the
-    kernel's account while it was sampled; `calls` are system calls a request, empty when they were not counted.
+    kernel's account while it was sampled; `calls` are system calls a request and `functions` what each takes in the
+    interpreter, empty when they were not counted.
     """
 
     work: Work
@@ -53,6 +56,7 @@ class Profile:
     user: float
     system: float
     calls: Mapping[str, float]
+    functions: tuple[bytecodes.FunctionCount, ...] = ()
 
 
 def worker_pid(running: Running) -> int:
@@ -98,10 +102,19 @@ def count_calls(pid: int, backend: Backend, work: Work, directory: Path) -> dict
     return {name: count / requests for name, count in sorted(calls.items(), key=lambda item: -item[1])}
 
 
-def profile(work: Work, seconds: int, cores: Cores, directory: Path) -> Profile:
+def count_functions(work: Work, cores: Cores, directory: Path, site: Path) -> tuple[bytecodes.FunctionCount, ...]:
+    """What a request takes in the interpreter; empty for works of other kinds than small requests."""
+    if work.kind is not Kind.REQUESTS:
+        return ()
+    (server,) = servers.choose((OURS,))
+    with started(BACKEND, directory, site, 1, cores.load) as backing:
+        backing.wait_ready("/1k.bin")
+        return bytecodes.count(work, server, directory, site)
+
+
+def profile(work: Work, seconds: int, cores: Cores, directory: Path, site: Path) -> Profile:
     """Loads our server with the work and samples its worker for `seconds`."""
     (server,) = servers.choose((OURS,))
-    site = make_site(directory)
     with contextlib.ExitStack() as stack:
         backing = stack.enter_context(started(BACKEND, directory, site, 1, cores.load))
         backing.wait_ready("/1k.bin")
@@ -135,6 +148,7 @@ def to_markdown(found: Profile, where: machine.Machine, made: datetime, picture:
     ]
     calls = stacks.by_system_call(found.stacks)
     names = [*calls, *(name for name in found.calls if name not in calls)]
+    counted = ("## By calls and bytecodes", "", COUNTED, "", bytecodes.to_markdown(found.functions))
     return "\n".join(
         (
             f"# Where the time goes: {found.work.title}",
@@ -146,6 +160,9 @@ def to_markdown(found: Profile, where: machine.Machine, made: datetime, picture:
             "",
             "## By kind of work",
             "",
+            table(
+                ("code of", "share"), [(name, percent(n, total)) for name, n in stacks.by_layer(found.stacks).items()]
+            ),
             table(
                 ("spent on", "share"),
                 [(cost.value, percent(count, total)) for cost, count in stacks.by_cost(found.stacks).items()],
@@ -172,6 +189,7 @@ def to_markdown(found: Profile, where: machine.Machine, made: datetime, picture:
                     for name in names
                 ],
             ),
+            *(counted if found.functions else ()),
         )
     )
 
@@ -179,9 +197,19 @@ def to_markdown(found: Profile, where: machine.Machine, made: datetime, picture:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name", default="proxied-1k")
 @click.option("--seconds", type=click.IntRange(1, 120), default=10, help="How long to sample.")
+@click.option(
+    "--count", "counting", is_flag=True, help="Only count calls and bytecodes; needs no root, writes no file."
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=PUBLISHED)
-def main(name: str, seconds: int, out: Path) -> None:
-    """Profiles one worker under the work NAME (see scripts/bench --list) by function."""
+def main(name: str, seconds: int, counting: bool, out: Path) -> None:
+    """Profiles one worker under the work NAME (see scripts/bench --list) by function.
+
+    Samples where its time goes, and counts the calls and bytecodes of a request.
+
+    \b
+    scripts/bench profile
+    scripts/bench profile --count static-10k
+    """
     (work,) = works.choose((name,))
     if work.kind is Kind.IDLE:
         raise BenchError("an idle connection costs no time", "choose another work, such as proxied-1k")
@@ -189,8 +217,14 @@ def main(name: str, seconds: int, out: Path) -> None:
     cores = Cores.split(tuple(sorted(os.sched_getaffinity(0))))
     made, where = datetime.now(UTC), machine.read()
     prepare_process(cores)
-    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        found = profile(work, seconds, cores, Path(directory))
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        directory = Path(temporary)
+        site = make_site(directory)
+        functions = count_functions(work, cores, directory, site)
+        if counting:
+            click.echo(bytecodes.to_markdown(functions) if functions else f"{name} has no small requests to count")
+            return
+        found = replace(profile(work, seconds, cores, directory, site), functions=functions)
     out.mkdir(parents=True, exist_ok=True)
     caption = f"{work.title}, one worker, {made:%Y-%m-%d}: orange our code, yellow patterns, blue system calls"
     (out / f"profile-{name}.svg").write_text(flame.draw(found.stacks, caption))

@@ -15,7 +15,7 @@ PYTHON = re.compile(r" \(.*\.py:\d+\)$")
 REFERENCE_COUNT = re.compile(r"_?Py_X?(?:INC|DEC)REF\b")
 SYSTEM_CALL = re.compile(
     r"^(?:__(?:libc_)?)?(?P<call>p?readv?|p?writev?|send(?:msg|to|file)?|recv(?:msg|from)?|epoll_p?wait|epoll_ctl"
-    r"|accept4?|close|shutdown|connect|socket)(?:64)? \(libc\.so\.6\)$"
+    r"|accept4?|close|shutdown|connect|socket|poll|ioctl)(?:64)? \(libc\.so\.6\)$"
 )
 LOOP = re.compile(
     r"\((?:loop\.c|.*\.pyx|core\.c|linux\.c|stream\.c|uv-common\.c|tcp\.c|timer\.c|async\.c|.*uvloop.*):?"
@@ -23,7 +23,8 @@ LOOP = re.compile(
 
 
 WAITING = re.compile(
-    r"^(?:PyThread_acquire_lock_timed|lock_PyThread_acquire_lock|take_gil|_queue_SimpleQueue_get_impl)\b"
+    r"^(?:PyThread_acquire_lock_timed|lock_PyThread_acquire_lock|take_gil|_queue_SimpleQueue_get_impl"
+    r"|pthread_cond_(?:timed)?wait)\b"
 )
 
 
@@ -111,6 +112,13 @@ def by_cost(stacks: list[Stack]) -> dict[Cost, int]:
     for stack in stacks:
         counts[cost(stack)] += stack.count
     return {kind: counts[kind] for kind in Cost}
+
+
+def by_layer(stacks: list[Stack]) -> dict[str, int]:
+    """Samples by whose code ran: the kernel's, the Python interpreter's, or uvloop's."""
+    costs = by_cost(stacks)
+    interpreter = costs[Cost.OURS] + costs[Cost.PATTERN] + costs[Cost.OTHER]
+    return {"kernel": costs[Cost.SYSTEM], "Python interpreter": interpreter, "uvloop": costs[Cost.LOOP]}
 
 
 @dataclass(frozen=True, slots=True)

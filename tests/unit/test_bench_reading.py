@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -15,11 +17,13 @@ import pytest
 
 from benchmarks import flame, procfs, servers, stacks, works
 from benchmarks.browser import request
+from benchmarks.bytecodes import Counting, count, per_request
 from benchmarks.download import Client, DownloadError, body_length, percentile, run
 from benchmarks.hot_path import parse_strace
 from benchmarks.idle import Visitors, visit
 from benchmarks.machine import cpu_model
 from benchmarks.measure import Bounds, downloader, lines_expected, parse_load, wrk
+from benchmarks.model import OURS as OURS_NAME
 from benchmarks.model import Source
 from benchmarks.processes import Cores, make_site, parse_stub_status, started
 from benchmarks.sink import Sink, upload
@@ -27,7 +31,7 @@ from benchmarks.stacks import Cost, Stack
 from proxy.http1.head import parse_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def test_stat_is_read_though_the_process_has_a_strange_name() -> None:
@@ -160,6 +164,50 @@ def test_strace_summary() -> None:
     assert parse_strace(text) == {"write": 10_000, "read": 10_001}
 
 
+COUNTED = """
+def twice(text):
+    return len(text) + len(text)
+
+def request():
+    return twice("a") + twice("b")
+"""
+
+
+def test_calls_and_bytecodes_are_those_of_the_counted_functions() -> None:
+    functions: dict[str, Callable[[], int]] = {}
+    exec(compile(COUNTED, "/home/x/proxy/net/example.py", "exec"), functions)
+    request = functions["request"]
+    before = sys.gettrace()
+    with Counting() as counting:
+        assert [request() for _ in range(10)] == [4] * 10
+    assert sys.gettrace() is before
+    rows = {row.function: row for row in per_request(counting, 10)}
+    assert (rows["net/example.py request"].calls, rows["net/example.py twice"].calls) == (1, 2)
+    assert (rows["net/example.py request"].c_calls, rows["net/example.py twice"].c_calls) == (0, 4)
+    instructions = len([i for i in dis.get_instructions(request) if i.opname != "CACHE"])
+    assert rows["net/example.py request"].bytecodes == pytest.approx(instructions, abs=2)
+    assert next(iter(rows)) == "net/example.py twice"
+    assert set(rows) == {"net/example.py request", "net/example.py twice", "(now and then)"}
+
+
+def test_a_file_in_memory_takes_the_same_calls_each_time(tmp_path: Path) -> None:
+    (work,), (server,) = works.choose(("static-10k",)), servers.choose((OURS_NAME,))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    site = make_site(tmp_path, sizes=(1024, 10 * 1024))
+    rows = count(work, replace(server, port=port), tmp_path, site, requests=100)
+    calls = {row.function: row.calls for row in rows}
+    assert calls["net/downstream.py Downstream.data_received"] == 1
+    assert calls["http1/head.py parse_request"] == 1
+    assert "net/upstream.py Upstream.data_received" not in calls
+
+
+def test_only_small_requests_are_counted(tmp_path: Path) -> None:
+    (work,), (server,) = works.choose(("static-100m",)), servers.choose((OURS_NAME,))
+    with pytest.raises(servers.BenchError, match="no small requests"):
+        count(work, server, tmp_path, tmp_path)
+
+
 LOOP = "uv_run (core.c:464)"
 OURS = "Client.data_received (proxy/net/downstream.py:70)"
 
@@ -179,6 +227,7 @@ def test_raw_stacks_are_parsed_without_reference_counting_waiting_threads_and_ot
         ((LOOP, OURS, "UVStream_write (loop.c:11)", "write (libc.so.6)"), Cost.SYSTEM),
         ((LOOP, OURS, "UVStream_write (loop.c:11)", "write (loop.c:110207)"), Cost.LOOP),
         ((LOOP, "epoll_pwait (libc.so.6)"), Cost.SYSTEM),
+        ((LOOP, OURS, "poll (libc.so.6)", "0x7f97631988bf (libc.so.6)"), Cost.SYSTEM),
         ((LOOP, "run (asyncio/runners.py:118)"), Cost.OTHER),
         ((), Cost.OTHER),
     ],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import measure, picture, report, stacks, switching_run, targets, works
+from benchmarks import bytecodes, measure, picture, report, stacks, switching_run, targets, works
 from benchmarks.machine import Machine
 from benchmarks.model import KB, OURS, Kind, Load, Measurement, Source, Summary, Work, summarize
 from benchmarks.servers import BenchError
@@ -252,8 +252,12 @@ def test_profile_report_names_functions_costs_and_calls() -> None:
 
     frames = ("uv_run (core.c:464)", "Client.data_received (proxy/net/downstream.py:5)")
     samples = [stacks.Stack((*frames, "write (libc.so.6)"), 3), stacks.Stack(frames, 1)]
+    functions = (
+        bytecodes.FunctionCount("net/exchange.py Exchange.claim", 1.0, 30.0, 2.0),
+        bytecodes.FunctionCount("(now and then)", 0.5, 10.0, 0.25),
+    )
     text = to_markdown(
-        Profile(works.WORKS[0], 4, samples, 1.0, 3.0, {"write": 2.0, "read": 1.5}),
+        Profile(works.WORKS[0], 4, samples, 1.0, 3.0, {"write": 2.0, "read": 1.5}, functions),
         MACHINE,
         datetime(2026, 1, 2, tzinfo=UTC),
         "p.svg",
@@ -262,3 +266,6 @@ def test_profile_report_names_functions_costs_and_calls() -> None:
     assert "| write | 75.0% | 2.000 |" in text
     assert "1.0 s user and 3.0 s system" in text
     assert "| read |  | 1.500 |" in text
+    assert "| kernel | 75.0% |\n| Python interpreter | 25.0% |\n| uvloop |  |" in text
+    assert "1.5 calls of Python functions with 40 bytecodes, and 2.2 calls of functions written in C." in text
+    assert "| net/exchange.py Exchange.claim | 1.00 | 30.0 | 2.00 |" in text
