@@ -26,7 +26,7 @@ from benchmarks import bytecodes, flame, machine, servers, stacks, works
 from benchmarks.command import PUBLISHED, prepare_process, report_errors
 from benchmarks.measure import Bounds, downloader, generator, wrk
 from benchmarks.model import OURS, Kind, Source, Work
-from benchmarks.processes import Backend, Cores, Running, find_tools, make_site, started
+from benchmarks.processes import Backend, Cores, find_tools, make_site, started
 from benchmarks.procfs import PROC, TICKS, parse_stat
 from benchmarks.report import table
 from benchmarks.servers import BACKEND, BenchError
@@ -59,9 +59,11 @@ class Profile:
     functions: tuple[bytecodes.FunctionCount, ...] = ()
 
 
-def worker_pid(running: Running) -> int:
-    """The worker: of the server's processes the one that used the most CPU (after a load)."""
-    return max(running.pids(), key=lambda pid: sum(cpu_ticks(pid)))
+def busiest(pids: tuple[int, ...], seconds: float) -> int:
+    """The one of these processes that uses the most CPU in the next seconds: under load, the worker."""
+    before = {pid: sum(cpu_ticks(pid)) for pid in pids}
+    time.sleep(seconds)
+    return max(pids, key=lambda pid: sum(cpu_ticks(pid)) - before[pid])
 
 
 def cpu_ticks(pid: int) -> tuple[int, int]:
@@ -124,8 +126,7 @@ def profile(work: Work, seconds: int, cores: Cores, directory: Path, site: Path)
         many = Bounds(longest, ENDLESS)
         argv = wrk(work, server.port, longest) if work.kind is Kind.REQUESTS else downloader(work, server.port, many)
         stack.enter_context(generator(argv, cores.load))
-        time.sleep(2)
-        pid = worker_pid(running)
+        pid = busiest(running.pids(), 2)
         user, system = cpu_ticks(pid)
         found = sample(pid, seconds, directory)
         user_after, system_after = cpu_ticks(pid)
