@@ -8,12 +8,14 @@ import signal
 import sys
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
-from time import monotonic_ns
+from datetime import UTC, datetime
+from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
 from proxy_process import PATIENCE, ROOT, ProxyProcess, free_port, until
 
 from benchmarks.switching.account import Faults, Switch, faults
+from benchmarks.switching.message import KINDS, PREFIX
 from benchmarks.switching.records import Answer, Event, Outcome, read_answers, read_events
 from benchmarks.switching.run import SLOTS, Load
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONNECTIONS = 12
+MOST_SHOWN = 20
 
 
 class Recorder:
@@ -75,6 +78,10 @@ class RecordedSite:
         self.proxy = ProxyProcess(directory, self.slots)
         self.switches: list[Switch] = []
         self._answers = directory / "answers"
+        self._access_log = directory / "access.log"
+
+    def configure(self, **changes: Any) -> None:
+        self.proxy.configure(access_log={"path": str(self._access_log), "format": "json"}, **changes)
 
     @asynccontextmanager
     async def load(self, *, stay: bool = False) -> AsyncIterator[None]:
@@ -109,9 +116,25 @@ class RecordedSite:
     def answers(self) -> list[Answer]:
         return read_answers(self._answers)
 
+    def wrong(self) -> list[Answer]:
+        """The load's answers that are not right."""
+        return [one for one in self.answers() if one.outcome is not Outcome.OK]
+
     def outcomes(self) -> Counter[str]:
-        """The load's outcomes that are not right, by name."""
-        return Counter(one.outcome.name for one in self.answers() if one.outcome is not Outcome.OK)
+        """The outcomes of what is `wrong`, by name."""
+        return Counter(one.outcome.name for one in self.wrong())
+
+    def evidence(self) -> str:
+        """What is `wrong`, when, and what the proxy says of it: for a failed test."""
+        lines = [line for one in self.wrong()[:MOST_SHOWN] for line in self._evidence(one)]
+        return "\n".join([*lines, self.proxy.log()])
+
+    def _evidence(self, one: Answer) -> list[str]:
+        ended = datetime.fromtimestamp((time_ns() - monotonic_ns() + one.ended) / 1e9, UTC)
+        waited = (one.ended - one.sent) / 1e6
+        told = f"{ended:%H:%M:%S.%f} {one.outcome.name} {one.status} after {waited:.1f} ms: {KINDS[one.kind].name}"
+        log = self._access_log.read_text().splitlines() if self._access_log.exists() else []
+        return [told, *(f"    {line}" for line in log if f'"{PREFIX}{one.number:x}?' in line)]
 
     def faults(self) -> Faults:
         return faults(self.answers(), {name: slot.events() for name, slot in self.slots.items()}, self.switches)
@@ -135,7 +158,7 @@ async def recorded_site(directory: Path, **settings: Any) -> AsyncIterator[Recor
         for slot in site.slots.values():
             stack.push_async_callback(slot.kill)
             await slot.start()
-        site.proxy.configure(**settings)
+        site.configure(**settings)
         await site.proxy.start()
         yield site
 

@@ -107,9 +107,9 @@ async def switch_one(site: RecordedSite) -> tuple[int, int, asyncio.Task[Any]]:
 def check(site: RecordedSite, *allowed: str, most: int = CONNECTIONS) -> None:
     """Nothing went wrong but these outcomes, and of them at most so many."""
     outcomes, faults = site.outcomes(), site.faults()
-    assert set(outcomes) <= set(allowed), f"{outcomes}\n{site.proxy.log()}"
-    assert outcomes.total() <= most
-    assert replace(faults, failed=0, torn=faults.torn - outcomes["CUT"]) == Faults(), site.proxy.log()
+    assert set(outcomes) <= set(allowed), site.evidence()
+    assert outcomes.total() <= most, site.evidence()
+    assert replace(faults, failed=0, torn=faults.torn - outcomes["CUT"]) == Faults(), site.evidence()
 
 
 LOST_WITH_A_WORKER = ("CLOSED", "CUT")

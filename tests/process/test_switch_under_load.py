@@ -27,7 +27,7 @@ async def test_fifty_switches_fail_tear_double_and_leave_nothing(tmp_path: Path)
                 await site.served(new)
                 old, new = new, old
         workers = (await site.proxy.status()).workers
-        assert site.outcomes() == {}
-        assert site.faults() == Faults()
+        assert site.outcomes() == {}, site.evidence()
+        assert site.faults() == Faults(), site.evidence()
         assert len(site.answers()) > SWITCHES * 5
         assert all(worker.requests for worker in workers), "one worker had nothing to do"
