@@ -2,99 +2,91 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.soak.asked import BEHAVIOURS, SAFE_METHODS
 from benchmarks.soak.client import Answer, End
+from benchmarks.soak.logged import log_rules, stray_rules
 from proxy.net.downstream import MAX_LINGER_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from benchmarks.soak.logged import Kill, Killed, Line, Lines
     from benchmarks.soak.visits import Exchange
 
-SLACK: Final = 100_000_000
-"""Nanoseconds by which the clocks' readings in two processes may differ from the order of the things they time."""
 LISTED: Final = 40
+RECEIVE_WINDOW: Final = 64 * 1024
+"""Bytes that a client's kernel takes at least before the client reads (Linux, loopback)."""
 _NOT_SENT: Final = frozenset(("malformed", "half a head", "silent client"))
+_OWN: Final = frozenset((*_NOT_SENT, "static file"))
+"""Visits that the proxy answers itself."""
 
 
 @dataclass(slots=True)
 class Seen:
-    """What the backends noted of one request: the steps, and where and when it arrived."""
+    """What the backends noted of one request: the steps, and where and when it arrived.
 
+    `id` is the proxy's for it; `missed` and `slammed` are the ports where it came on a kept connection that the backend
+    had ended, or on a new one that it ended.
+    """
+
+    id: str = ""
     arrived: list[tuple[int, int]] = field(default_factory=list)
     steps: Counter[str] = field(default_factory=Counter)
+    missed: set[int] = field(default_factory=set)
+    slammed: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
-class Spans:
-    """Stretches of time, sorted by their start, any of which may be asked for."""
+class Window:
+    """A stretch of time in which a backend refused new connections ("refuse") or ended them ("slam")."""
 
-    spans: tuple[tuple[int, int], ...]
-
-    @classmethod
-    def of(cls, spans: Iterable[tuple[int, int]]) -> Spans:
-        return cls(tuple(sorted(spans)))
-
-    def meets(self, began: int, ended: int) -> bool:
-        """Whether any of them overlaps this one, give or take the slack."""
-        last = bisect_right(self.spans, (ended + SLACK, 1 << 62))
-        return any(end + SLACK >= began for _, end in self.spans[max(0, last - 2000) : last])
+    kind: str
+    port: int
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The backends' log.
-
-    `stale`: closed connections; `slams`: when new connections were ended; `refusals`: of a whole slot at once.
-    """
+    """The backends' log; `slots` are the ports of each slot's backends."""
 
     seen: Mapping[int, Seen]
-    stale: Spans
-    slams: Spans
-    refusals: Spans
+    windows: Mapping[int, Sequence[Window]]
+    slots: Mapping[str, Sequence[int]]
+
+    def kinds(self, port: int, one: Exchange) -> set[str]:
+        """Of the backend's windows that overlap the exchange."""
+        return {window.kind for window in self.windows.get(port, ()) if _overlaps(window, one)}
 
 
-def read_records(text: str, slots: Sequence[Sequence[int]]) -> Records:
+def _overlaps(window: Window, one: Exchange) -> bool:
+    return window.start <= one.ended and one.began <= window.end
+
+
+def read_records(text: str, slots: Mapping[str, Sequence[int]]) -> Records:
     seen: defaultdict[int, Seen] = defaultdict(Seen)
-    stale: list[tuple[int, int]] = []
-    slams: list[tuple[int, int]] = []
-    refused: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    windows: defaultdict[int, list[Window]] = defaultdict(list)
     for line in text.splitlines():
         kind, *rest = line.split()
-        if kind == "E":
-            one = seen[int(rest[0])]
-            one.steps[rest[2]] += 1
-            if rest[2] == "arrived":
-                one.arrived.append((int(rest[3]), int(rest[1])))
-        elif kind == "S":
-            stale.append((int(rest[1]), int(rest[1])))
-        elif rest[0] == "slam":
-            slams.append((int(rest[2]), int(rest[3])))
-        else:
-            start = int(rest[2])
-            refused[int(rest[1])].append((start, int(rest[3])))
-            slams.append((start, start))  # a listener that is closed resets the connections in its queue
-    both = [
-        (max(a[0], b[0]), min(a[1], b[1]))
-        for first, second in slots
-        for a in refused[first]
-        for b in refused[second]
-        if a[0] < b[1] and b[0] < a[1]
-    ]
-    return Records(seen, Spans.of(stale), Spans.of(slams), Spans.of(both))
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """A worker that was killed, and the client ports of the connections that it had then."""
-
-    at: int
-    ports: frozenset[int]
+        if kind == "W":
+            window = Window(rest[0], int(rest[1]), int(rest[2]), int(rest[3]))
+            windows[window.port].append(window)
+            continue
+        number, port, step, at = int(rest[0]), int(rest[1]), rest[2], int(rest[3])
+        one = seen[number]
+        one.steps[step] += 1
+        one.id = rest[4] if len(rest) > 4 else one.id
+        if step == "arrived":
+            one.arrived.append((at, port))
+        elif step == "missed":
+            one.missed.add(port)
+        elif step == "slammed":
+            one.slammed.add(port)
+    return Records(seen, windows, slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +105,26 @@ class Account:
     retried: int = 0
 
 
-def account(
-    exchanges: Sequence[Exchange], records: Records, kills: Sequence[Kill], logged: Mapping[int, int] | None = None
-) -> Account:
-    """`logged`: how many lines the access log has of each request; None: it is not looked at."""
+def account(exchanges: Sequence[Exchange], records: Records, killed: Killed, lines: Lines) -> Account:
+    """`lines`: the access log's."""
     result = Account()
     for one in exchanges:
         seen = records.seen.get(one.asked.number, Seen())
-        killed = any(one.port in kill.ports and one.began <= kill.at <= one.ended + SLACK for kill in kills)
         result.table[one.visit, one.asked.behaviour, _shown(one)] += 1
-        rules = [*_answer_rules(one, records, killed, result.excused), *_backend_rules(one, seen)]
-        if logged is not None:
-            rules += _log_rules(one, logged.get(one.asked.number, 0), kills)
+        line = next(iter(lines.of_exchange(one)), None)
+        rules = [
+            *_answer_rules(one, seen, line, records, killed.kills, result.excused),
+            *_backend_rules(one, seen, line, records),
+            *log_rules(one, lines, killed, arrived=bool(seen.steps), request_id=seen.id),
+        ]
         if len(seen.arrived) == 2:
             result.retried += 1
-        result.violations += [Violation(rule, _described(one, seen)) for rule in rules]
+        result.violations += [Violation(rule, _described(one, seen, line)) for rule in rules]
     numbers = Counter(one.asked.number for one in exchanges)
     result.violations += [Violation("a number was noted twice", str(n)) for n, count in numbers.items() if count > 1]
     strangers = records.seen.keys() - numbers.keys()
     result.violations += [Violation("the load knows nothing of it", str(number)) for number in sorted(strangers)]
+    result.violations += [Violation(rule, text) for rule, text in stray_rules(exchanges, lines)]
     return result
 
 
@@ -142,23 +135,30 @@ def _shown(one: Exchange) -> str:
     return f"{answer.status} {answer.end.value}" if answer.status else answer.end.value
 
 
-def _answer_rules(one: Exchange, records: Records, killed: bool, excused: Counter[str]) -> list[str]:
+def _answer_rules(
+    one: Exchange, seen: Seen, line: Line | None, records: Records, kills: Sequence[Kill], excused: Counter[str]
+) -> list[str]:
     answer = one.answer
     if not one.right:
         return ["the content is wrong"]
-    if one.visit == "aborted" or stated(one, answer):
+    if one.visit == "aborted" or (stated(one, answer) and (seen.arrived or _own_answer(one))):
         return []
     if one.alone and answer.end is End.NONE:
         excused["pipelined behind an announced end"] += 1
         return []
-    if killed and answer.end in (End.CUT, End.NONE):
+    if answer.end in (End.CUT, End.NONE) and any(kill.met(one) for kill in kills):
         excused["its worker was killed"] += 1
         return []
-    reason = _excuse(one, answer, records)
+    reason = _excuse(one, seen, line, records)
     if reason:
         excused[reason] += 1
         return []
     return [f"{one.visit}, {one.asked.behaviour}: {_shown(one)} is not a stated answer"]
+
+
+def _own_answer(one: Exchange) -> bool:
+    """Whether the proxy may have given the answer without a backend."""
+    return one.visit in _OWN or one.answer.status == 408
 
 
 def stated(one: Exchange, answer: Answer) -> bool:
@@ -181,34 +181,43 @@ def stated(one: Exchange, answer: Answer) -> bool:
     if behaviour.cut:
         # A chunk that is not valid may come with the head: then nothing was sent yet.
         early = behaviour.name == "garbage-chunk" and whole and answer.status == 502
-        return early or answer.end is End.CUT
+        return early or (answer.end is End.CUT and answer.status == 200)
     return whole and answer.status in behaviour.statuses
 
 
-def _excuse(one: Exchange, answer: Answer, records: Records) -> str:
-    if answer.end in (End.CUT, End.NONE):
-        # The proxy reads on for at most 1 MiB after an answer; then a client that still sends is reset, and with the
-        # reset may lose what it had not read yet (RFC 9112 section 9.6).
-        behaviour = BEHAVIOURS.get(one.asked.behaviour)
-        answered_early = behaviour is not None and (behaviour.faulty or behaviour.name == "early")
-        return (
-            "it sent more than 1 MiB after an early answer"
-            if answered_early and one.asked.upload > MAX_LINGER_BYTES
-            else ""
-        )
-    if answer.end is not End.WHOLE:
+def _excuse(one: Exchange, seen: Seen, line: Line | None, records: Records) -> str:
+    """Why this request may have come to this; empty: it may not. Each reason is what happened to just this request."""
+    answer = one.answer
+    if line is None:
         return ""
-    if answer.status == 502 and records.slams.meets(one.began, one.ended):
-        return "a backend ended new connections"
+    if answer.end is End.CUT:
+        # The proxy reads on for at most 1 MiB after an answer; then a client that still sends is reset, and what was
+        # still on its way to the client is lost with that (RFC 9112 section 9.6).
+        behaviour = BEHAVIOURS.get(one.asked.behaviour)
+        early = behaviour is not None and behaviour.name == "early" and one.asked.size > RECEIVE_WINDOW
+        sent_on = early and one.asked.upload > MAX_LINGER_BYTES and not line.cut
+        return "it sent more than 1 MiB after an early answer that it had not read" if sent_on else ""
+    if answer.end is not End.WHOLE or answer.status not in (502, 503) or seen.arrived:
+        return ""
+    if line.backend is None:
+        return _unreachable(one, records, line.slot)
+    if answer.status == 502 and line.backend in seen.slammed:
+        return "a backend ended the new connection that it was sent on"
     again = one.method in SAFE_METHODS and not one.asked.upload
-    if answer.status == 502 and not again and records.stale.meets(one.began, one.ended):
-        return "a kept connection was closed under a request that can't be sent again"
-    if answer.status == 503 and records.refusals.meets(one.began, one.ended):
-        return "all backends of a slot refused"
+    if answer.status == 502 and line.backend in seen.missed and not again:
+        return "a backend ended the kept connection that it was sent on, and it can't be sent again"
     return ""
 
 
-def _backend_rules(one: Exchange, seen: Seen) -> list[str]:
+def _unreachable(one: Exchange, records: Records, slot: str) -> str:
+    """Whether each backend of the slot refused or ended new connections meanwhile, one of them in the answer's way."""
+    kinds = [records.kinds(port, one) for port in records.slots.get(slot, ())]
+    wanted = "refuse" if one.answer.status == 503 else "slam"
+    reached = not kinds or not all(kinds) or not any(wanted in some for some in kinds)
+    return "" if reached else "all backends of its slot refused, or ended new connections"
+
+
+def _backend_rules(one: Exchange, seen: Seen, line: Line | None, records: Records) -> list[str]:
     rules = []
     arrivals = len(seen.arrived)
     faulty = one.asked.behaviour in BEHAVIOURS and BEHAVIOURS[one.asked.behaviour].faulty
@@ -222,24 +231,20 @@ def _backend_rules(one: Exchange, seen: Seen) -> list[str]:
         rules.append("it was answered, and no backend knows of it")
     if one.visit == "half a body" and seen.steps["whole"]:
         rules.append("half a body became a whole one")
+    if one.alone and seen.steps:
+        rules.append("a request behind an announced end was forwarded")
+    ports = {port for _, port in seen.arrived}
+    if line is not None and not ports <= set(records.slots.get(line.slot, ())):
+        rules.append("a backend of another slot got it than the access log says")
+    if line is not None and one.answer.end is End.WHOLE and one.answer.status < 400 and ports - {line.backend}:
+        rules.append("another backend got it than the access log says")
     return rules
 
 
-def _log_rules(one: Exchange, lines: int, kills: Sequence[Kill]) -> list[str]:
-    if lines > 1:
-        return [f"it has {lines} lines in the access log"]
-    if lines or one.visit in ("malformed", "half a head", "late head", "silent client", "aborted") or one.alone:
-        return []
-    if one.answer.end in (End.NONE, End.LATE):
-        return []
-    second = 1_000_000_000
-    lost = any(one.began <= kill.at and kill.at - second <= one.ended for kill in kills)
-    return [] if lost or any(one.port in kill.ports for kill in kills) else ["it has no line in the access log"]
-
-
-def _described(one: Exchange, seen: Seen) -> str:
+def _described(one: Exchange, seen: Seen, line: Line | None) -> str:
     took = (one.ended - one.began) / 1e9
     return (
         f"{one.visit} {one.method} {one.asked.target}: {_shown(one)}, {one.answer.size} bytes, {took:.3f} s, "
-        f"client port {one.port}, began {one.began}; backends: {dict(seen.steps)} {seen.arrived}"
+        f"client port {one.port}, began {one.began}; backends: {dict(seen.steps)} {seen.arrived}; "
+        f"{line}"
     )

@@ -1,25 +1,24 @@
-"""The backends of both slots: `python -m benchmarks.soak.backend --ports … --seed … --log …`.
+"""The backends of both slots: `python -m benchmarks.soak.backend --slot … --slot … --seed … --log …`.
 
-Each step of a request is one line in the log, written at once. From time to time a backend refuses connections, or
-ends them as soon as they are made; the log says when.
+Each step of a request is one line in the log, written at once; so is a request that came on a connection that its
+backend had ended before. From time to time a backend refuses connections, or ends them as soon as they are made; the
+log says when.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import signal
-import socket
-import struct
 from contextlib import suppress
-from time import monotonic_ns
 from typing import Final
 
 import uvloop
 
 from benchmarks.soak.asked import FAULTS, Asked, asked, blocks, content
+from benchmarks.soak.backend_log import Log, reset, watch
+from benchmarks.soak.listener import Listener, trouble
 
 FAULTY: Final = frozenset(one.name for one in FAULTS)
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
@@ -28,31 +27,8 @@ EVENT_COUNT: Final = 10
 EVENT_SECONDS: Final = 0.1
 FLOOD: Final = 200
 LONGEST: Final = 30.0
-BOTH_IN: Final = 8
-"""One window in so many is of both backends of a slot."""
-
-
-class Log:
-    """Lines for the account: `E number port step time` of requests, `S port time` of connections closed after an
-    answer that promised to keep them, `W kind port start end` of windows; times are monotonic nanoseconds."""
-
-    def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def __repr__(self) -> str:
-        return f"<Log {self._descriptor}>"
-
-    def step(self, number: int, port: int, name: str) -> None:
-        self._line(f"E {number} {port} {name} {monotonic_ns()}")
-
-    def stale(self, port: int) -> None:
-        self._line(f"S {port} {monotonic_ns()}")
-
-    def window(self, kind: str, port: int, start: int, end: int) -> None:
-        self._line(f"W {kind} {port} {start} {end}")
-
-    def _line(self, text: str) -> None:
-        os.write(self._descriptor, text.encode() + b"\n")
+SWALLOWED_SECONDS: Final = 0.2
+"""How long an early answer's backend reads on for the rest of the request."""
 
 
 class TornError(Exception):
@@ -84,24 +60,25 @@ class Connection:
         if what is None:
             self._writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")
             return True
-        self._log.step(what.number, self._port, "arrived")
+        request_id = self._head.partition(b"\r\nX-Request-Id: ")[2].partition(b"\r\n")[0].decode("latin-1")
+        self._log.step(what.number, self._port, "arrived", request_id)
         late = what.number % 2 == 0 and what.behaviour not in ("early", "echo")
         faulty = what.behaviour in FAULTY
-        if late or not (faulty or what.behaviour in ("early", "echo")):
-            try:
+        try:
+            if late or not (faulty or what.behaviour in ("early", "echo")):
                 await self._read_body(what)
-            except TornError:
-                self._log.step(what.number, self._port, "torn")
-                return False
-            self._log.step(what.number, self._port, "whole")
-        stays = await self._answer(what)
+                self._log.step(what.number, self._port, "whole")
+            stays = await self._answer(what)
+        except TornError:
+            self._log.step(what.number, self._port, "torn")
+            return False
         await self._writer.drain()
         self._log.step(what.number, self._port, "answered")
         return stays
 
-    async def _read_body(self, what: Asked) -> None:
+    async def _read_body(self, what: Asked, *, asked_for: bool = True) -> None:
         head = self._head.lower()
-        if b"\r\nexpect: 100-continue\r\n" in head:
+        if asked_for and b"\r\nexpect: 100-continue\r\n" in head:
             self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         expected = content(what.number, what.upload)
         if b"\r\ntransfer-encoding: chunked\r\n" in head:
@@ -162,21 +139,25 @@ class Connection:
                 write(OK + b"Content-Length: %d\r\n\r\n%b%b" % (what.size, body, wrong))
                 return True
         await self._sized(what, body)
-        if what.behaviour == "stale":
+        if what.behaviour == "stale" or (what.behaviour == "early" and what.upload):
             await self._writer.drain()
+            if what.behaviour == "early":
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SWALLOWED_SECONDS):
+                        await self._read_body(what, asked_for=False)
             await asyncio.sleep(what.number % 3 / 100)
-            self._log.stale(self._port)
-            return False
-        if what.behaviour == "early" and what.upload:
-            # As Tomcat does: it swallows what is left of the body for a while, and ends the connection. One that is
-            # closed with bytes unread is reset, and the reset takes the answer with it.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(0.2):
-                    while await self._reader.read(4 * CHUNK):
-                        pass
-            self._log.stale(self._port)
+            await self._end_kept()
             return False
         return True
+
+    async def _end_kept(self) -> None:
+        """Ends a connection whose answer promised to keep it, and notes the requests that the proxy still sends on it.
+
+        It sends its end and reads on, as Tomcat does too: what is closed with bytes unread is reset, and the reset
+        takes the answer with it (RFC 9112 section 9.6).
+        """
+        self._writer.write_eof()
+        await watch(self._reader, self._writer, lambda number: self._log.step(number, self._port, "missed"))
 
     async def _sized(self, what: Asked, body: bytes) -> None:
         head = OK + b"Content-Length: %d\r\n\r\n" % what.size
@@ -215,11 +196,11 @@ class Connection:
         half = body[: len(body) // 2]
         match what.behaviour:
             case "reset":
-                self._reset()
+                reset(self._writer)
             case "reset-in-head":
                 write(OK + b"X-Half: ")
                 await self._flushed()
-                self._reset()
+                reset(self._writer)
             case "garbage":
                 write(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
             case "two-lengths":
@@ -236,7 +217,7 @@ class Connection:
             case "reset-until-close":
                 write(OK + b"Connection: close\r\n\r\n" + half)
                 await self._flushed()
-                self._reset()
+                reset(self._writer)
             case "garbage-chunk":
                 write(OK + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\nzz\r\n" % (len(half), half))
             case "stall":
@@ -255,71 +236,6 @@ class Connection:
                 while await self._reader.read(4 * CHUNK):
                     pass
 
-    def _reset(self) -> None:
-        raw = self._writer.get_extra_info("socket")
-        if raw is not None:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
-
-
-class Listener:
-    """One backend: a port that listens, refuses, or ends each new connection at once."""
-
-    def __init__(self, port: int, log: Log) -> None:
-        self.port = port
-        self._log = log
-        self._slams = False
-        self._server: asyncio.Server | None = None
-
-    def __repr__(self) -> str:
-        state = "refuses" if self._server is None else "ends connections" if self._slams else "serves"
-        return f"<Listener {self.port} {state}>"
-
-    async def open(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=1024)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._slams:
-            writer.transport.abort()
-            return
-        try:
-            await Connection(self.port, self._log, reader, writer).serve()
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        except RuntimeError:
-            if not writer.is_closing():  # uvloop's answer to a write after the proxy has gone
-                raise
-        finally:
-            writer.close()
-
-    async def window(self, kind: str, seconds: float) -> None:
-        """Refuses ("refuse") or ends ("slam") new connections for so long."""
-        start = monotonic_ns()
-        if kind == "slam":
-            self._slams = True
-        elif self._server is not None:
-            self._server.close()
-            self._server = None
-        await asyncio.sleep(seconds)
-        self._slams = False
-        if self._server is None:
-            await self.open()
-        self._log.window(kind, self.port, start, monotonic_ns())
-
-
-async def trouble(slots: list[list[Listener]], pause: float, chance: random.Random, log: Log) -> None:
-    """Windows for ever, `pause` seconds apart on average: of one backend, or now and then of both of a slot."""
-    count = 0
-    while True:
-        await asyncio.sleep(pause * chance.uniform(0.5, 1.5))
-        count += 1
-        listeners = chance.choice(slots)
-        seconds = chance.uniform(0.2, 0.8)
-        if count % BOTH_IN == 0:
-            await asyncio.gather(*(listener.window("refuse", seconds) for listener in listeners))
-        else:
-            await chance.choice(listeners).window(chance.choice(("refuse", "refuse", "slam")), seconds)
-
 
 async def serve(slots: list[list[int]], seed: int, path: str, pause: float) -> None:
     """Serves until SIGTERM."""
@@ -327,10 +243,14 @@ async def serve(slots: list[list[int]], seed: int, path: str, pause: float) -> N
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     log = Log(path)
-    listeners = [[Listener(port, log) for port in ports] for ports in slots]
+
+    async def connected(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await Connection(port, log, reader, writer).serve()
+
+    listeners = [[Listener(port, log, connected) for port in ports] for ports in slots]
     for listener in (one for slot in listeners for one in slot):
         await listener.open()
-    troubles = asyncio.create_task(trouble(listeners, pause, random.Random(seed), log))
+    troubles = asyncio.create_task(trouble(listeners, pause, random.Random(seed)))
     await stop.wait()
     troubles.cancel()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.soak.asked import SIZED, Asked, content
 from benchmarks.soak.client import read_answer
-from benchmarks.soak.visits import NO_ANSWER, Exchange, choose, chunked, right
+from benchmarks.soak.visits import NO_ANSWER, Exchange, Sent, choose, chunked, right
 
 if TYPE_CHECKING:
     from benchmarks.soak.client import Wire
@@ -62,13 +62,18 @@ async def aborted(visitor: Visitor, wire: Wire) -> None:
         coded = chance.random() < 0.4
         fields = ("Transfer-Encoding: chunked",) if coded else (f"Content-Length: {len(body)}",)
         body = chunked(body, chance) if coded else body
-    data = visitor.head(what, method, *fields) + body
+    head = visitor.head(what, method, *fields)
+    data = head + body
     began = monotonic_ns()
     whole = chance.random() < 0.5
-    await wire.write_all(data if whole else data[: chance.randrange(len(data))])
+    data = data if whole else data[: chance.randrange(len(data))]
+    await wire.write_all(data)
     await asyncio.sleep(chance.choice((0, 0.001, 0.01, 0.1)))
-    wire.close(reset=chance.random() < 0.5)
-    visitor.note(Exchange(what, "aborted", method, began, monotonic_ns(), wire.port, NO_ANSWER))
+    reset = chance.random() < 0.5
+    open_end = reset or len(data) - wire.unsent < len(head)
+    sent = Sent.PART if len(data) < len(head) else Sent.RESET if open_end else Sent.HEAD
+    wire.close(reset=reset)
+    visitor.note(Exchange(what, "aborted", method, began, monotonic_ns(), wire.port, NO_ANSWER, sent=sent))
 
 
 async def partial(visitor: Visitor, wire: Wire) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import enum
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -31,7 +32,7 @@ class End(enum.Enum):
 class Answer:
     """`size` of the body, which may have been dropped since; `interims`: 1xx responses before it.
 
-    `close`: it is the connection's last.
+    `close`: it is the connection's last. `id`: the proxy's for the request (X-Request-Id), which its log has too.
     """
 
     end: End
@@ -41,6 +42,7 @@ class Answer:
     interims: int = 0
     chunked: bool = False
     size: int = 0
+    id: str = ""
 
 
 class EndedError(Exception):
@@ -52,10 +54,16 @@ class InvalidError(Exception):
 
 
 class Wire(asyncio.Protocol):
-    """One connection. What has come waits in a bounded buffer; nothing of it is lost when a reset follows."""
+    """One connection. What has come waits in a bounded buffer; nothing of it is lost when a reset follows.
 
-    def __init__(self) -> None:
+    `spare` is a second descriptor of its socket: a transport that can't write gives up what it hasn't read, as when the
+    proxy has answered and ended before it took the whole upload.
+    """
+
+    def __init__(self, spare: socket.socket) -> None:
         self.transport: asyncio.Transport | None = None
+        self._spare = spare
+        self._closed = False
         self.port = 0
         self.ended = False
         self.reset = False
@@ -86,9 +94,23 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.reset = exc is not None
+        if not self._closed:
+            self._rescue()
+        self._spare.close()
         self.ended = True
         self._more.set()
         self._writable.set()
+
+    def _rescue(self) -> None:
+        """Takes what the kernel still has."""
+        with suppress(OSError):
+            while data := self._spare.recv(BUFFER):
+                self._buffer += data
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and that the kernel hasn't taken yet."""
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -126,6 +148,7 @@ class Wire(asyncio.Protocol):
     def close(self, *, reset: bool = False) -> None:
         if self.transport is None or self.transport.is_closing():
             return
+        self._closed = True
         if reset and (raw := self.transport.get_extra_info("socket")) is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
@@ -185,7 +208,12 @@ async def connect(port: int, receive_buffer: int = 0) -> Wire:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         async with asyncio.timeout(ANSWER_SECONDS):
             await loop.sock_connect(raw, ("127.0.0.1", port))
-        _, wire = await loop.create_connection(Wire, sock=raw)
+        spare = raw.dup()
+        try:
+            _, wire = await loop.create_connection(lambda: Wire(spare), sock=raw)
+        except BaseException:
+            spare.close()
+            raise
     except BaseException:
         raw.close()
         raise
@@ -198,6 +226,7 @@ class _Reading:
     interims: int = 0
     close: bool = True
     chunked: bool = False
+    id: str = ""
 
 
 async def read_answer(wire: Wire, method: str, *, pace: Callable[[], float] | None = None) -> Answer:
@@ -214,7 +243,7 @@ async def read_answer(wire: Wire, method: str, *, pace: Callable[[], float] | No
         end = End.CUT if state.status else End.NONE
     except InvalidError:
         end = End.INVALID
-    return Answer(end, state.status, bytes(body), state.close, state.interims, state.chunked, len(body))
+    return Answer(end, state.status, bytes(body), state.close, state.interims, state.chunked, len(body), state.id)
 
 
 async def _read(wire: Wire, method: str, state: _Reading, body: bytearray, pace: Callable[[], float] | None) -> None:
@@ -226,6 +255,7 @@ async def _read(wire: Wire, method: str, state: _Reading, body: bytearray, pace:
     connection = fields.get(b"connection", b"").lower()
     state.close = connection == b"close" or (minor == 0 and connection != b"keep-alive")
     state.status = status
+    state.id = fields.get(b"x-request-id", b"").decode("latin-1")
     if method == "HEAD" or status in (101, 204, 304):
         return
     if fields.get(b"transfer-encoding"):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
-from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.servers import BenchError
 from benchmarks.soak import samples
-from benchmarks.soak.account import Account, Kill, Violation, account, read_records
+from benchmarks.soak.account import Account, Violation, account, read_records
 from benchmarks.soak.kinds import visit
+from benchmarks.soak.logged import Killed, life_rules, read_lines
 from benchmarks.soak.site import SLOTS, Site, running
 from benchmarks.soak.visits import Exchange, Visitor
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from benchmarks.soak.logged import Kill
     from benchmarks.soak.samples import Sample
 
 MOST_VISITORS: Final = 600
@@ -29,7 +29,6 @@ DISTURBED_SHARE: Final = 0.45
 """Workers are killed and replaced in the first part of the run; the rest shows one worker's memory over minutes."""
 WARM_SECONDS: Final = 30.0
 END_SECONDS: Final = 40.0
-_LOGGED: Final = re.compile(rb'"target":"[^"]*?/soak/(\d+)/')
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,16 +230,20 @@ class Soak:
     def settle(self, slots: Sequence[Sequence[int]]) -> None:
         """Makes the account, from what everyone has noted."""
         site, result = self._site, self.result
-        records = read_records(site.records.read_text(), slots)
-        logged = Counter(int(number) for number in _LOGGED.findall(site.access_log.read_bytes()))
-        found = account(self._done, records, result.kills, logged)
+        records = read_records(site.records.read_text(), dict(zip(SLOTS, slots, strict=True)))
+        lines = read_lines(site.access_log.read_text())
+        killed = Killed.of(self._done, result.kills)
+        found = account(self._done, records, killed, lines)
         found.violations += result.account.violations
         result.account = found
-        result.windows = site.records.read_text().count("\nW ")
+        result.windows = sum(map(len, records.windows.values()))
         result.output = site.output()
         if (place := result.output.find("Traceback")) >= 0:
             self._violation("the proxy or a backend met an error", result.output[max(0, place - 300) : place + 1500])
         assert result.after is not None
+        living = [worker.requests for worker in result.after.workers]
+        for rule, text in life_rules(self._done, lines, killed, living, result.after.counted):
+            self._violation(rule, text)
         warm = self._last_disturbance + WARM_SECONDS
         result.growth = samples.growth(result.samples, [worker.pid for worker in result.after.workers], warm)
         for pid, (first, last) in result.growth.items():

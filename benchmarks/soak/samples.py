@@ -17,18 +17,25 @@ QUARTER: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One worker: bytes resident, open descriptors, established connections, and the event loop's tasks."""
+    """One worker: bytes resident, open descriptors, established connections, requests, and the event loop's tasks.
+
+    `tasks` None: the metrics don't tell them.
+    """
 
     pid: int
     rss: int
     descriptors: int
     connections: int
-    tasks: int
+    tasks: int | None
+    requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """`at`: seconds since the load began. Requests in flight, held and tunnels are the app's, over all workers."""
+    """`at`: seconds since the load began. Requests in flight, held and tunnels are the app's, over all workers.
+
+    `counted`: requests by the metrics' counters, of all workers there have been; None: the metrics don't tell.
+    """
 
     at: float
     workers: tuple[Worker, ...]
@@ -36,6 +43,7 @@ class Sample:
     backends_in_flight: int
     held: int
     tunnels: int
+    counted: int | None = 0
 
     @property
     def connections(self) -> int:
@@ -52,7 +60,8 @@ def take(at: float, status: Mapping[str, Any], metrics: str) -> Sample:
             rss, descriptors = process.memory_info().rss, process.num_fds()
         except psutil.Error:
             continue
-        workers.append(Worker(one["pid"], rss, descriptors, len(established), tasks_of(metrics, one["id"])))
+        tasks = tasks_of(metrics, one["id"])
+        workers.append(Worker(one["pid"], rss, descriptors, len(established), tasks, one["requests"]))
     (app,) = status["apps"]
     slots = app["slots"]
     return Sample(
@@ -62,30 +71,45 @@ def take(at: float, status: Mapping[str, Any], metrics: str) -> Sample:
         sum(backend["in_flight"] for slot in slots for backend in slot["backends"]),
         app["held"],
         sum(slot["tunnels"] for slot in slots),
+        counted(metrics),
     )
 
 
-def tasks_of(metrics: str, worker: int) -> int:
-    """The worker's tasks, of the metrics' text; -1 when it doesn't tell."""
+def tasks_of(metrics: str, worker: int) -> int | None:
+    """The worker's tasks, of the metrics' text; None when it doesn't tell. 0 stands for a worker not yet asked."""
     name = f'switchyard_worker_tasks{{worker="{worker}"}} '
     for line in metrics.splitlines():
         if line.startswith(name):
-            return int(float(line.removeprefix(name)))
-    return -1
+            return int(float(line.removeprefix(name))) or None
+    return None
+
+
+def counted(metrics: str) -> int | None:
+    """Requests that the counters have, forwarded and answered by the proxy itself; None when a counter is missing."""
+    total = 0.0
+    for name in ("switchyard_requests_total{", "switchyard_own_answers_total"):
+        lines = [line for line in metrics.splitlines() if line.startswith(name)]
+        if not lines and f"# TYPE {name.removesuffix('{')} counter" not in metrics:
+            return None
+        total += sum(float(line.rpartition(" ")[2]) for line in lines)
+    return int(total)
 
 
 def leaks(before: Sample, after: Sample) -> list[str]:
     """What is left when the load has ended, against what there was before it, worker by worker in no order."""
-    names = ("in_flight", "backends_in_flight", "held", "tunnels", "connections")
-    figures = [(name, getattr(after, name)) for name in names]
+    counts = ("in_flight", "backends_in_flight", "held", "tunnels", "connections")
+    figures = [(name, getattr(after, name)) for name in counts]
     found = [f"{name.replace('_', ' ')} {value} when the load had ended" for name, value in figures if value]
+    if len(after.workers) != len(before.workers) or not before.workers:
+        found.append(f"{len(after.workers)} workers could be looked at, {len(before.workers)} before the load")
     for name in ("descriptors", "tasks"):
-        most = max(getattr(worker, name) for worker in before.workers)
-        found += [
-            f"worker {worker.pid} has {getattr(worker, name)} {name}, {most} before the load"
-            for worker in after.workers
-            if getattr(worker, name) > most
-        ]
+        left = [(worker.pid, getattr(worker, name)) for worker in after.workers]
+        known = [getattr(worker, name) for worker in before.workers if getattr(worker, name) is not None]
+        if len(known) < len(before.workers) or any(value is None for _, value in left):
+            found.append(f"the {name} of a worker are not told")
+            continue
+        most = max(known, default=0)
+        found += [f"worker {pid} has {value} {name}, {most} before the load" for pid, value in left if value > most]
     return found
 
 

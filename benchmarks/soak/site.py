@@ -16,7 +16,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from benchmarks.processes import REPOSITORY, command
 from benchmarks.servers import BenchError
-from benchmarks.soak.account import Kill
+from benchmarks.soak.logged import Kill
 from benchmarks.soak.visits import LARGE_FILE, SMALL_FILE, write_file
 
 if TYPE_CHECKING:

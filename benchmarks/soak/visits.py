@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 from dataclasses import dataclass, field, replace
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
@@ -23,12 +24,23 @@ LARGE_FILE: Final = ("large.bin", 3 * 1024 * KIB)
 EVENT_STREAM: Final = b"".join(b"data: %d\n\n" % number for number in range(10))
 
 
+class Sent(enum.Enum):
+    """What a client that went away had sent: a whole head at least, or a part of one.
+
+    `RESET`: a head that the proxy may or may not have read before the connection was reset.
+    """
+
+    HEAD = "head"
+    PART = "part"
+    RESET = "reset"
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """One request as its client saw it. `visit`: the client's kind; times are monotonic nanoseconds.
 
     `right`: the answer's content is what it must be, as far as it came. `alone`: an earlier answer on the connection
-    had announced its end, so this request need not be answered.
+    had announced its end, so this request is not to be answered.
     """
 
     asked: Asked
@@ -40,6 +52,7 @@ class Exchange:
     answer: Answer
     right: bool = True
     alone: bool = False
+    sent: Sent = Sent.HEAD
 
 
 @dataclass(slots=True)
