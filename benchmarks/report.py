@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.targets import Verdict
 
 ALIGN_RIGHT = "---:"
+SHORT = {"proxied-1k": "1 KB proxied, logged", "static-10k": "10 KB static, logged"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,18 @@ def targets_table(verdicts: list[Verdict]) -> str:
             (v.title, v.bound or "none", measured(v.value, v.unit), word(v), goals[v.goal_met], v.beside)
             for v in verdicts
         ],
+    )
+
+
+def in_short(summaries: list[Summary]) -> str:
+    """CPU microseconds a request of the two works that say most, with the servers side by side; "" without them."""
+    servers = list(dict.fromkeys(s.server for s in summaries if s.work in SHORT))
+    costs = {(s.work, s.server): f"{s.cpu_us:.0f}" for s in summaries}
+    if not servers:
+        return ""
+    return table(
+        ("CPU µs a request, one worker", *servers),
+        [(title, *(costs.get((work, server), "") for server in servers)) for work, title in SHORT.items()],
     )
 
 
@@ -180,6 +193,7 @@ def to_markdown(report: Report, picture: str) -> str:
         "",
         "## Targets",
         "",
+        in_short(report.summaries),
         count_met(report.verdicts),
         "Rows without a bound are shown for comparison: the targets name p99, and no number for it.",
         "",

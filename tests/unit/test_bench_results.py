@@ -206,6 +206,7 @@ def test_markdown_states_each_target_and_shows_only_works_that_were_measured() -
     assert (
         "0 of 1 targets that were measured are met. Not met: 1 KB proxied, CPU beside nginx (2.00 x, ≤ 1.6 x)." in text
     )
+    assert "| 1 KB proxied, logged | 60 | 30 |" in text
     assert "## 1 KB proxied\n" in text
     assert "## 100 MB static" not in text
     assert text.index("| nginx | 30.0") < text.index("| switchyard | 60.0")
