@@ -80,14 +80,14 @@ class Listener:
         if kind == "slam":
             self._slams = True
         else:
-            await self._close()
+            await self.close()
         await asyncio.sleep(seconds)
         self._slams = False
         if self._server is None:
             await self.open()
         self._log.window(kind, self.port, start, monotonic_ns())
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
         """Refuses from now on. A listener that is closed resets what its queue holds: first that is let run empty."""
         if self._server is None or self._socket is None:
             return
