@@ -160,7 +160,7 @@ class Fleet:
         worker = WorkerProcess(self._numbers, position, settings, self, self._clock())
         self.workers[worker.number] = worker
         try:
-            await worker.start(listeners.at(position), self._command)
+            await worker.start(listeners.at(position), self._command, listeners.lent_at(position))
         except BaseException:
             del self.workers[worker.number]
             raise

@@ -94,11 +94,15 @@ class Listeners:
 
     def at(self, position: int) -> list[socket.socket]:
         """Each socket has a worker, and each worker a socket of each address: too few are shared."""
-        found = []
-        for of_endpoint in self.sockets.values():
-            own = of_endpoint[position :: self.positions]
-            found += own or [of_endpoint[position % len(of_endpoint)]]
-        return found
+        return [each for endpoint in self.sockets for each in self._at(endpoint, position)]
+
+    def lent_at(self, position: int) -> list[socket.socket]:
+        """Those of `at` that are a service manager's."""
+        return [each for endpoint in self.sockets if endpoint in self.given for each in self._at(endpoint, position)]
+
+    def _at(self, endpoint: Endpoint, position: int) -> list[socket.socket]:
+        of_endpoint = self.sockets[endpoint]
+        return of_endpoint[position :: self.positions] or [of_endpoint[position % len(of_endpoint)]]
 
     def drop_new_connections(self) -> None:
         """For the last stop: what is queued can still be accepted, and nothing more comes."""

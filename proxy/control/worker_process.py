@@ -67,12 +67,22 @@ class WorkerProcess:
         self._channel: Channel | None = None
         self._linked = False
 
-    async def start(self, listeners: Sequence[socket.socket], command: Sequence[str] = COMMAND) -> None:
-        """Starts the process. Raises OSError when that is impossible."""
+    async def start(
+        self,
+        listeners: Sequence[socket.socket],
+        command: Sequence[str] = COMMAND,
+        lent: Sequence[socket.socket] = (),
+    ) -> None:
+        """Starts the process. `lent`: the listeners of a service manager. Raises OSError when that is impossible."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                self._spawn(theirs.fileno(), [listener.fileno() for listener in listeners], command)
+                self._spawn(
+                    theirs.fileno(),
+                    [listener.fileno() for listener in listeners],
+                    [listener.fileno() for listener in lent],
+                    command,
+                )
         except BaseException:
             ours.close()
             raise
@@ -115,8 +125,10 @@ class WorkerProcess:
         """Bytes of orders that it has not taken yet."""
         return 0 if self._channel is None else self._channel.unsent
 
-    def _spawn(self, link: int, listeners: list[int], command: Sequence[str]) -> None:
-        arguments = ["--channel", str(link), "--listen", ",".join(str(listener) for listener in listeners)]
+    def _spawn(self, link: int, listeners: list[int], lent: list[int], command: Sequence[str]) -> None:
+        arguments = ["--channel", str(link), "--listen", ",".join(map(str, listeners))]
+        if lent:
+            arguments += ["--lent", ",".join(map(str, lent))]
         # The worker runs this very code, whatever the current directory holds; and its own session keeps the
         # terminal's Ctrl-C from it, since the supervisor tells it what to do.
         package_parent = str(Path(__file__).parents[2])

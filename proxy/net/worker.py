@@ -32,7 +32,7 @@ from proxy.settings import Settings
 from proxy.urgency import Haste
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from proxy.core.files import FileIndex
 
@@ -61,11 +61,15 @@ class Worker:
     """Takes orders one by one until Stop, SIGTERM, or the end of its last connection after either.
 
     When the supervisor is gone the worker serves on with what it knows, and what the supervisor has made durable.
+    `lent`: descriptors of those listeners that a service manager keeps open, for whoever comes after us.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, listeners: Sequence[socket.socket]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, listeners: Sequence[socket.socket], lent: Collection[int] = ()
+    ) -> None:
         self._loop = loop
         self._listeners = listeners
+        self._own_listeners = [listener for listener in listeners if listener.fileno() not in lent]
         self._channel: Channel | None = None
         self._loaded: _Loaded | None = None  # between Start and Serve
         self._server: Server | None = None
@@ -260,7 +264,7 @@ class Worker:
     def _on_sigterm(self) -> None:
         last = self._channel is None or self._channel.closed
         if last:
-            for listener in self._listeners:
+            for listener in self._own_listeners:
                 with suppress(OSError):  # Without the filter, what comes in the very last moment is reset.
                     drop_new_connections(listener)
         self._tell(orders.Leaving(pid=os.getpid()))
@@ -327,10 +331,10 @@ class Worker:
             self._done.set_result(code)
 
 
-async def _run(channel_fd: int, listen_fds: Sequence[int]) -> int:
+async def _run(channel_fd: int, listen_fds: Sequence[int], lent: Collection[int]) -> int:
     # The supervisor has the terminal's Ctrl-C; it tells its workers what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    worker = Worker(asyncio.get_running_loop(), [socket.socket(fileno=fd) for fd in listen_fds])
+    worker = Worker(asyncio.get_running_loop(), [socket.socket(fileno=fd) for fd in listen_fds], lent)
     return await worker.run(socket.socket(fileno=channel_fd))
 
 
@@ -341,11 +345,14 @@ def _allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def main(channel_fd: int, listen_fds: Sequence[int]) -> int:
-    """Runs a worker on inherited descriptors: one end of a link, and listening sockets. Returns the exit code."""
+def main(channel_fd: int, listen_fds: Sequence[int], lent: Collection[int]) -> int:
+    """Runs a worker on inherited descriptors: one end of a link, and listening sockets. Returns the exit code.
+
+    `lent`: those of the listening sockets that are a service manager's.
+    """
     _allow_descriptors()
     try:
-        return uvloop.run(_run(channel_fd, listen_fds))
+        return uvloop.run(_run(channel_fd, listen_fds, lent))
     except LinkError as error:
         print(f"worker {os.getpid()}: {error}", file=sys.stderr)
         return 1

@@ -10,10 +10,14 @@ if TYPE_CHECKING:
 
 
 def worker_command(arguments: Sequence[str]) -> int:
-    """`--channel FD --listen FD,FD,…` -> the worker's exit code."""
+    """`--channel FD --listen FD,FD,… [--lent FD,FD,…]` -> the worker's exit code.
+
+    `--lent`: which of those to listen on are a service manager's.
+    """
     parser = argparse.ArgumentParser(prog="proxy _worker")
     parser.add_argument("--channel", type=int, required=True)
-    parser.add_argument("--listen", required=True)
+    parser.add_argument("--listen", type=_descriptors, required=True)
+    parser.add_argument("--lent", type=_descriptors, default=())
     parsed = parser.parse_args(arguments)
 
     from proxy.net.worker import main
@@ -22,4 +26,8 @@ def worker_command(arguments: Sequence[str]) -> int:
 
     allow(WORKER)
     give_up_capabilities()
-    return main(parsed.channel, [int(descriptor) for descriptor in parsed.listen.split(",")])
+    return main(parsed.channel, parsed.listen, parsed.lent)
+
+
+def _descriptors(listed: str) -> tuple[int, ...]:
+    return tuple(int(descriptor) for descriptor in listed.split(","))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PATIENCE = 100.0
 """Seconds for what takes one or two: a machine may be busy with other things. A test has 120."""
+CONNECT_SECONDS = 30.0
+"""A SYN that is dropped again and again would else be sent again for two minutes."""
 
 
 def free_port() -> int:
@@ -294,7 +296,8 @@ class Load:
                 await connection.writer.wait_closed()
 
     async def _connect(self) -> _Connection:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         return _Connection(reader, writer, asyncio.get_running_loop().time())
 
     async def _ask_once(self, connection: _Connection, target: str) -> bool:

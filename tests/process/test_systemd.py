@@ -7,17 +7,18 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from proxy_process import Load, ProxyProcess, until
+from proxy_process import PATIENCE, Load, ProxyProcess, until
 
 from proxy.config_file import loads
 from proxy.control.systemd import Place, units
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
     from proxy_process import Backend
 
@@ -98,19 +99,16 @@ async def test_the_command_writes_them(tmp_path: Path, backends: dict[str, Backe
 
 # What systemd does before it executes a service: sockets from descriptor 3 on, and their number in the environment.
 ACTIVATE = """
-import os, socket, sys
-count, port = int(sys.argv[1]), int(sys.argv[2])
-for number in range(count):
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listening.bind(("127.0.0.1", port))
-    listening.listen()
-    os.dup2(listening.detach(), 100 + number)
-for number in range(count):
+import os, sys
+given = [int(descriptor) for descriptor in sys.argv[2:]]
+for number, descriptor in enumerate(given):
+    os.dup2(descriptor, 100 + number)
+for number in range(len(given)):
     os.dup2(100 + number, 3 + number)
     os.close(100 + number)
+count = len(given)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(count), LISTEN_FDNAMES=":".join(["http"] * count))
-os.execv(sys.executable, [sys.executable, "-m", "proxy", "run", "-c", sys.argv[3]])
+os.execv(sys.executable, [sys.executable, "-m", "proxy", "run", "-c", sys.argv[1]])
 """
 
 
@@ -153,14 +151,28 @@ async def unstarted(tmp_path: Path, backends: dict[str, Backend], manager: Manag
         await proxy.stop()
 
 
-async def activate(proxy: ProxyProcess, sockets: int) -> None:
+@contextmanager
+def listening(port: int, sockets: int) -> Iterator[list[int]]:
+    """The descriptors of so many sockets, which the service manager keeps open."""
+    with ExitStack() as opened:
+        made = [socket.create_server(("127.0.0.1", port), reuse_port=True) for _ in range(sockets)]
+        yield [opened.enter_context(each).fileno() for each in made]
+
+
+async def activate(proxy: ProxyProcess, descriptors: list[int]) -> None:
     with (proxy.directory / "proxy.log").open("ab") as log:
         proxy.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", ACTIVATE, str(sockets), str(proxy.port), str(proxy.config)),
+            *(sys.executable, "-c", ACTIVATE, str(proxy.config), *map(str, descriptors)),
+            pass_fds=descriptors,
             cwd=proxy.directory,
             stderr=log,
             env={**os.environ, **proxy.environment},
         )
+
+
+async def activated(proxy: ProxyProcess, sockets: int) -> None:
+    with listening(proxy.port, sockets) as descriptors:
+        await activate(proxy, descriptors)
 
 
 async def test_the_service_manager_is_told(unstarted: ProxyProcess, manager: Manager) -> None:
@@ -180,7 +192,7 @@ async def test_the_service_manager_is_told(unstarted: ProxyProcess, manager: Man
 async def test_sockets_of_the_service_manager_are_all_served(unstarted: ProxyProcess, sockets: int) -> None:
     """Fewer than workers: some share one. More: some workers have several. None is left without a worker."""
     proxy = unstarted
-    await activate(proxy, sockets)
+    await activated(proxy, sockets)
     await proxy.until_ready(2)
     async with Load(proxy.port) as load:
         assert await asyncio.gather(*(proxy.get() for _ in range(40))) == ["production"] * 40
@@ -192,10 +204,29 @@ async def test_sockets_of_the_service_manager_are_all_served(unstarted: ProxyPro
     assert load.failures == []
 
 
+async def test_the_workers_of_a_killed_supervisor_leave_their_sockets_to_the_next(unstarted: ProxyProcess) -> None:
+    proxy = unstarted
+    with listening(proxy.port, 2) as descriptors:
+        await activate(proxy, descriptors)
+        before = {worker.pid for worker in (await proxy.until_ready(2)).workers}
+        assert proxy.process is not None
+        proxy.process.kill()
+        await proxy.process.wait()
+        async with Load(proxy.port) as load:
+            await load.more(20)
+            await activate(proxy, descriptors)
+            await proxy.until_ready(2)
+            await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before))
+            await load.more(20)
+            async with asyncio.timeout(PATIENCE):
+                assert await asyncio.gather(*(proxy.get() for _ in range(40))) == ["production"] * 40
+    assert load.failures == []
+
+
 async def test_a_socket_that_listen_does_not_name_is_an_error(unstarted: ProxyProcess) -> None:
     proxy = unstarted
     proxy.configure(listen=["http://127.0.0.1:19090"])
-    await activate(proxy, 1)
+    await activated(proxy, 1)
     assert proxy.process is not None
     assert await proxy.process.wait() == 2
     assert f"gave a socket for 127.0.0.1:{proxy.port}, which listen does not name" in proxy.log()
@@ -203,7 +234,7 @@ async def test_a_socket_that_listen_does_not_name_is_an_error(unstarted: ProxyPr
 
 async def test_a_reload_can_not_forget_a_socket_of_the_service_manager(unstarted: ProxyProcess) -> None:
     proxy = unstarted
-    await activate(proxy, 2)
+    await activated(proxy, 2)
     await proxy.until_ready(2)
     proxy.configure(listen=["http://127.0.0.1:19090"])
     status, problem = await proxy.call("POST", "/v1/reload")
