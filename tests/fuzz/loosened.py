@@ -1,4 +1,7 @@
-"""Do the corpus and the differential tests notice? `python -m tests.fuzz.loosened` loosens one rule after the other.
+"""Do the tests notice? `python -m tests.fuzz.loosened` loosens one rule after the other.
+
+The corpus and the differential tests must notice what is loosened in the grammar, the heads and the bodies; the
+transcripts, what is loosened where a backend's connection is kept.
 
 Each is loosened in a copy of the tree, where the tests must then fail. It takes some minutes. Arguments: the names of
 the rules, or words of them.
@@ -18,7 +21,13 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 GRAMMAR: Final = "proxy/http1/grammar.py"
 HEAD: Final = "proxy/http1/head.py"
 BODY: Final = "proxy/http1/body.py"
-LAYERS: Final = ("test_corpus", "test_differential")
+REWRITE: Final = "proxy/http1/rewrite.py"
+UPSTREAM: Final = "proxy/net/upstream.py"
+MESSAGES: Final = ("tests/fuzz/test_corpus.py", "tests/fuzz/test_differential.py")
+TRANSCRIPTS: Final = tuple(
+    f"tests/transport/test_{subject}.py" for subject in ("relay", "interim", "tunnels", "early_response")
+)
+PARTS: Final = ("proxy", "tests/fuzz", "tests/transport")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,7 @@ class Loosening:
     rule: str
     path: str
     edits: tuple[tuple[str, str], ...]
+    layers: tuple[str, ...] = MESSAGES
 
     def apply(self, text: str) -> str:
         """Raises ValueError when the file has changed, so that this must, too."""
@@ -42,10 +52,15 @@ def _one(rule: str, path: str, old: str, new: str) -> Loosening:
     return Loosening(rule, path, ((old, new),))
 
 
+def _upstream(rule: str, old: str, new: str) -> Loosening:
+    return Loosening(rule, UPSTREAM, ((old, new),), TRANSCRIPTS)
+
+
 _FIELD: Final = 'FIELDS: Final = rb"(?:" + TOKEN + rb":"'
 _VALUE: Final = 'VALUE: Final = rb"[\\t\\x20-\\x7e\\x80-\\xff]*+"'
 _LINE_END: Final = 'TOKEN + rb":" + VALUE + rb"\\r\\n)*"'
 _BOTH_LENGTHS: Final = "    if chunked and length >= 0:\n        raise "
+_CLOSE: Final = 'keep_alive=b"close" not in options and '
 _CHUNK_END: Final = 'rb"))?)*)\\r\\n"'
 
 LOOSENINGS: Final = (
@@ -132,7 +147,52 @@ LOOSENINGS: Final = (
     ),
     _one("a status from 100 to 599", GRAMMAR, "([1-5][0-9]{2})", "([0-9]{3})"),
     _one("no control byte in a reason", GRAMMAR, '(?: (" + VALUE + rb"))?', "(?: ([^\\r\\n]*+))?"),
+    _one("a first line is refused when it is whole", HEAD, "            and self._may_begin(seen)\n", ""),
+    _one("what chunk lines say needlessly is bounded", BODY, "if self._surplus > MAX_SURPLUS +", "if False and"),
+    _one(
+        "trailers are announced where they are sent", REWRITE, " if head.chunked and not chunked else", " if False else"
+    ),
+    _one("a 1xx has no length", HEAD, "if status >= 200 and status != 204:", "if status != 204:"),
+    _one(
+        "Connection says that a 101 switches",
+        HEAD,
+        'upgrade=upgrade if b"upgrade" in options else b"",',
+        "upgrade=upgrade,",
+    ),
+    _one("h2c is not offered", HEAD, " or _offers_h2c(upgrade):", ":"),
+    _one(
+        "all lines of Upgrade count", HEAD, 'return b"%b, %b" % (protocols, line) if protocols else line', "return line"
+    ),
+    _one("close ends a request's connection", HEAD, _CLOSE + "(minor == 1 or", "keep_alive=(minor == 1 or"),
+    _one("close ends a response's connection", HEAD, _CLOSE + "(minor or", "keep_alive=(minor or"),
+    _one("a request in 1.0 asks for keep-alive", HEAD, '(minor == 1 or b"keep-alive" in options)', "True"),
+    _one("a response in 1.0 offers keep-alive", HEAD, '(minor or b"keep-alive" in options)', "True"),
+    _upstream("a 101 was asked for", "if not sink.offers(head.upgrade):", "if False:"),
+    _upstream("1xx responses are bounded", "if self._interims > MAX_INTERIM:", "if False:"),
+    _upstream("a response to HEAD has no body", 'if head.bodiless or sink.method == b"HEAD":', "if head.bodiless:"),
+    _upstream("the backend's close is obeyed", "self._keep_alive = head.keep_alive", "self._keep_alive = True"),
+    _upstream(
+        "bytes behind a sized response reach nobody",
+        "            if self._owed < 0:\n                self._keep_alive = False\n",
+        "            if self._owed < 0:\n",
+    ),
+    _upstream(
+        "bytes behind a chunked response reach nobody",
+        "self._keep_alive = self._keep_alive and not surplus\n",
+        "surplus = b''\n",
+    ),
+    _upstream(
+        "a body cut short is not whole", 'self._fail(ResponseError("the response was cut off"))', "self._ended(sink)"
+    ),
+    _upstream("a connection is kept once the request is sent", "if not request_taken:", "if False:"),
 )
+
+
+def copy_project(tree: Path) -> None:
+    """What the layers need."""
+    for part in PARTS:
+        shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tree)
 
 
 def noticed_by(loosening: Loosening, tree: Path) -> list[str]:
@@ -141,7 +201,7 @@ def noticed_by(loosening: Loosening, tree: Path) -> list[str]:
     before = path.read_text()
     path.write_text(loosening.apply(before))
     try:
-        return [layer for layer in LAYERS if _fails(tree, f"tests/fuzz/{layer}.py")]
+        return [layer for layer in loosening.layers if _fails(tree, layer)]
     finally:
         path.write_text(before)
 
@@ -160,9 +220,7 @@ def main() -> int:
     unnoticed = 0
     with tempfile.TemporaryDirectory() as directory:
         tree = Path(directory)
-        for part in ("proxy", "tests/fuzz"):
-            shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", tree)
+        copy_project(tree)
         for loosening in LOOSENINGS:
             if not words or any(word in loosening.rule for word in words):
                 layers = noticed_by(loosening, tree)

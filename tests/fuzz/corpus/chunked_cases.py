@@ -93,6 +93,8 @@ _VALID: Final = (
               forwarded=b"0\r\n" + b"X: a\r\n" * 100 + b"\r\n", case="9"),
     _refused("101-trailers", b"0\r\n" + b"X: a\r\n" * 101 + b"\r\n", "over 100 fields", _BOTH, case="9"),
     _refused("extension-flood", b"1;abcdef\r\nx\r\n" * 1500 + _END, "seven times the payload", _BOTH),
+    _refused("zeros-flood", b"00000001\r\nx\r\n" * 1500 + _END, "seven times the payload", _BOTH),
+    _accepted("eight-digits", (b"00000100\r\n" + b"x" * 256 + b"\r\n") * 100 + _END, payload=b"x" * 25600),
     _accepted("extension-signatures", (b"10;chunk-signature=%b\r\n" % (b"a" * 64) + b"x" * 16 + b"\r\n") * 100 + _END,
               payload=b"x" * 1600, forwarded=(b"10\r\n" + b"x" * 16 + b"\r\n") * 100 + _END),
     _accepted("extension", b"3;a\r\nabc\r\n0;b=c\r\n\r\n", payload=b"abc", forwarded=b"3\r\nabc\r\n" + _END),

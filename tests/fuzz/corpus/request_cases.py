@@ -220,6 +220,10 @@ _HOP: Final = (
               withheld=(b"H2C", b"Connection")),
     _accepted("17", "in-1.0", _head(b"Connection: Upgrade", b"Upgrade: websocket", line=b"GET / HTTP/1.0"),
               withheld=(b"websocket", b"Connection")),
+    _accepted("17", "two-lines", _head(b"Connection: Upgrade", b"Upgrade: a/1", b"Upgrade: ,", b"Upgrade: b",
+              line=b"GET / HTTP/1.1"), sent=(b"Upgrade: a/1, b",)),
+    _accepted("17", "h2c-first-of-two-lines", _head(b"Connection: Upgrade", b"Upgrade: h2c", b"Upgrade: b",
+              line=b"GET / HTTP/1.1"), withheld=(b"Upgrade",)),
     _accepted("17", "not-in-connection", _head(b"Upgrade: websocket", line=b"GET / HTTP/1.1"),
               withheld=(b"websocket",)),
     _accepted("17", "with-body", _head(b"Connection: Upgrade", b"Upgrade: websocket", b"Content-Length: 5")
