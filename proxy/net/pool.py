@@ -51,7 +51,7 @@ class Pool:
         self._loop = loop
         self._time = now  # of the last look: near enough for an age
         self.known_heads: dict[bytes, ResponseHead] = {}
-        self._idle: list[Upstream] = []
+        self._idle: dict[Upstream, None] = {}  # an ordered set
         self.connecting = 0
         # Each is told the connection that it gets, or None when it is its turn to make one. An ordered set.
         self._waiting: OrderedDict[asyncio.Future[Upstream | None], None] = OrderedDict()
@@ -73,7 +73,7 @@ class Pool:
     def take(self) -> Upstream | None:
         """An idle connection that is still open, or None."""
         while self._idle:
-            upstream = self._idle.pop()
+            upstream, _ = self._idle.popitem()
             if _usable(upstream):
                 return upstream
         return None
@@ -86,12 +86,11 @@ class Pool:
             upstream.close()
             return
         upstream.idle_since = self._time
-        self._idle.append(upstream)
+        self._idle[upstream] = None
 
     def discard(self, upstream: Upstream) -> None:
         """The connection is closed or closing."""
-        if upstream in self._idle:
-            self._idle.remove(upstream)
+        self._idle.pop(upstream, None)
 
     async def connect(self, *, fresh: bool = False) -> Upstream:
         """A connection, a new one with `fresh`. Raises ConnectError, or one of its kind.
@@ -101,6 +100,22 @@ class Pool:
         kept = None if fresh else self.take()  # one may have become idle since the caller looked
         if kept is not None:
             return kept
+        if self.connecting < MAX_CONNECTING:
+            self.connecting += 1
+        else:
+            kept = await self._wait(fresh)
+            if kept is not None:
+                return kept
+        try:
+            async with time_limit(self.connect_timeout):
+                return await self._make()
+        except TimeoutError:
+            raise ConnectTimeoutError("the application does not accept connections in time") from None
+        except OSError as error:
+            raise ConnectError("the application does not accept connections") from error
+
+    async def _wait(self, fresh: bool) -> Upstream | None:
+        """A connection that another exchange was done with, or None: it is the caller's turn, which `_make` ends."""
         try:
             async with time_limit(self.connect_timeout):
                 kept = await self._turn()
@@ -112,16 +127,10 @@ class Pool:
                     kept = await self._turn(first=True)
         except TimeoutError:
             raise CrowdedError("too many requests wait for a connection to the application") from None
-        try:
-            async with time_limit(self.connect_timeout):
-                return await self._make()
-        except TimeoutError:
-            raise ConnectTimeoutError("the application does not accept connections in time") from None
-        except OSError as error:
-            raise ConnectError("the application does not accept connections") from error
+        return None
 
     async def _turn(self, *, first: bool = False) -> Upstream | None:
-        """Waits for a connection, or for the turn to make one, which `_make` ends. `first`: before all who wait."""
+        """Waits for a connection, or for a turn to make one. `first`: before all who wait."""
         if self.connecting < MAX_CONNECTING:
             self.connecting += 1
             return None
@@ -166,7 +175,7 @@ class Pool:
 
     def close_idle(self) -> None:
         """Closes what is idle now. An idle keep-alive connection would make a Tomcat's stop take its whole grace."""
-        idle, self._idle = self._idle, []
+        idle, self._idle = self._idle, {}
         for upstream in idle:
             upstream.close()
 
