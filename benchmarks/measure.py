@@ -52,9 +52,9 @@ class Point:
     own: float
 
 
-def wrk(work: Work, port: int, seconds: int) -> list[str]:
+def wrk(work: Work, port: int, seconds: int, script: str = str(TEMPLATES / "report.lua")) -> list[str]:
+    """wrk's command for a work. `script` ends with the summary that `parse_load` reads."""
     url = f"http://127.0.0.1:{port}{work.path}"
-    script = str(TEMPLATES / "report.lua")
     return ["wrk", "-t", "1", "-c", str(work.connections), "-d", f"{seconds}s", "--timeout", "10s", "-s", script, url]
 
 

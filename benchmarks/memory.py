@@ -1,4 +1,4 @@
-"""`scripts/bench memory`: is memory flat over a million requests, a 1 GB download and a 1 GB upload?"""
+"""`scripts/bench memory`: is memory flat over a million requests that all differ, and 1 GB down and up?"""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPException
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from benchmarks.measure import GRACE_SECONDS, finish, generator, wrk
 from benchmarks.model import GB, KB, OURS
 from benchmarks.processes import Backend, Cores, Running, find_tools, make_site, started
 from benchmarks.report import table
-from benchmarks.servers import BACKEND, SINK_PORT, BenchError
+from benchmarks.servers import BACKEND, SINK_PORT, TEMPLATES, BenchError
 from benchmarks.sink import Sink, upload
 from benchmarks.targets import FLAT_BYTES, MIB
 
@@ -35,6 +36,8 @@ WARM_SECONDS = 3
 LONGEST = 600.0
 SAMPLE_SECONDS = 0.5
 GIANT = "1g.bin"
+FIRST_SEED = 20260101
+VARIED = str(TEMPLATES / "varied.lua")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +90,19 @@ def observe(title: str, running: Running, load: Callable[[], str]) -> Leg:
 
 
 def small_requests(running: Running, backend: Backend, cores: Cores, wanted: int, seconds: int) -> str:
-    """wrk, `seconds` at a time, until the backend has served `wanted` requests or ten minutes are over."""
+    """wrk, `seconds` at a time, until the backend has served `wanted` requests or ten minutes are over.
+
+    Each request has another target, and one of many hosts, user agents, referers and cookies; the connections change
+    now and then, and all of them with each wrk. Raises BenchError when requests fail or are missing.
+    """
     (work,) = works.choose(("proxied-1k",))
     first = backend.counters()[1]
     deadline = time.monotonic() + LONGEST
     errors = 0
+    seeds = count(FIRST_SEED)
     while (served := backend.counters()[1] - first) < wanted and time.monotonic() < deadline:
-        with generator(wrk(work, running.server.port, seconds), cores.load) as process:
+        argv = [*wrk(work, running.server.port, seconds, VARIED), "--", str(next(seeds))]
+        with generator(argv, cores.load) as process:
             errors += finish(process, seconds + GRACE_SECONDS).errors
     if served < wanted or errors:
         raise BenchError(f"{served:,} of {wanted:,} requests were served, {errors} failed")
@@ -108,9 +117,9 @@ def large_download(port: int) -> str:
     return f"{load.received:,} bytes"
 
 
-def large_upload(port: int, sink: Sink) -> str:
+def large_upload(port: int, sink: Sink, *, chunked: bool) -> str:
     try:
-        taken = upload(port, GB, LONGEST)
+        taken = upload(port, GB, LONGEST, chunked=chunked)
     except (OSError, HTTPException, ValueError) as error:
         raise BenchError(f"the upload of 1 GB failed: {error}") from error
     if taken != GB or sink.bodies[-1:] != [GB]:
@@ -119,7 +128,7 @@ def large_upload(port: int, sink: Sink) -> str:
 
 
 def measure(cores: Cores, directory: Path, requests: int) -> list[Leg]:
-    """The three legs, the first two in one process of ours. Raises BenchError when a load fails."""
+    """The four legs, two each in one process of ours. Raises BenchError when a load fails."""
     (server,) = servers.choose((OURS,))
     site = make_site(directory)
     legs = []
@@ -129,7 +138,7 @@ def measure(cores: Cores, directory: Path, requests: int) -> list[Leg]:
         running = stack.enter_context(started(server, directory, site, 1, cores.server))
         running.wait_ready("/1k.bin")
         small_requests(running, backend, cores, 1, WARM_SECONDS)
-        load = f"{requests:,} requests of 1 KB"
+        load = f"{requests:,} differing requests of 1 KB"
         legs.append(observe(load, running, lambda: small_requests(running, backend, cores, requests, WRK_SECONDS)))
         # Made only now, so that no server hashes it as a static file.
         with (site / GIANT).open("wb") as file:
@@ -138,14 +147,18 @@ def measure(cores: Cores, directory: Path, requests: int) -> list[Leg]:
         (site / GIANT).unlink()
     with Sink(SINK_PORT) as sink, started(server, directory, site, 1, cores.server, backend_port=SINK_PORT) as running:
         running.wait_ready("/static/10k.js")
-        upload(server.port, 64 * KB, LONGEST)
-        legs.append(observe("an upload of 1 GB", running, lambda: large_upload(server.port, sink)))
+        for chunked in (False, True):
+            upload(server.port, 64 * KB, LONGEST, chunked=chunked)
+        title = "an upload of 1 GB"
+        legs.append(observe(title, running, lambda: large_upload(server.port, sink, chunked=False)))
+        title = "a chunked upload of 1 GB"
+        legs.append(observe(title, running, lambda: large_upload(server.port, sink, chunked=True)))
     return legs
 
 
 def to_markdown(legs: list[Leg], where: machine.Machine, made: datetime, commit: str, picture: str) -> str:
-    def mib(count: int) -> str:
-        return f"{count / MIB:.1f}"
+    def mib(size: int) -> str:
+        return f"{size / MIB:.1f}"
 
     rows = [
         (
@@ -163,7 +176,9 @@ def to_markdown(legs: list[Leg], where: machine.Machine, made: datetime, commit:
             f"Linux {where.kernel}, Python {where.python}.",
             "",
             "Resident memory of supervisor and one worker together, MiB; the peak is the kernel's own. "
-            f"Flat means that the peak is at most {FLAT_BYTES // MIB} MiB over the start.",
+            f"Flat means that the peak is at most {FLAT_BYTES // MIB} MiB over the start. Each request has a target of "
+            "its own, and one of 200,000 hosts and user agents and 1,000,000 cookies and referers; one in 50 is its "
+            "connection's last, and every 10 s all connections are new.",
             "",
             table(head, rows, left=3),
             f"![Resident memory over time]({picture})",
@@ -182,7 +197,7 @@ def draw(legs: list[Leg], path: Path) -> None:
     figure, grid = pyplot.subplots(1, len(legs), figsize=(12, 2.6), squeeze=False, layout="constrained", sharey=True)
     for axes, leg in zip(grid.flat, legs, strict=True):
         points = [(0.0, leg.before), *leg.series, (leg.seconds, leg.after)]
-        axes.plot([at for at, _ in points], [count / MIB for _, count in points], color="#2f6f9f")
+        axes.plot([at for at, _ in points], [size / MIB for _, size in points], color="#2f6f9f")
         axes.set_title(leg.title, fontsize=9)
         axes.set_xlabel("seconds", fontsize=7)
         axes.set_ylim(0, max(leg.peak for leg in legs) / MIB * 1.2)
@@ -197,7 +212,7 @@ def draw(legs: list[Leg], path: Path) -> None:
 @click.option("--requests", type=click.IntRange(1), default=REQUESTS, help="How many small requests.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=PUBLISHED)
 def main(requests: int, out: Path) -> None:
-    """Loads one worker with a million requests, a 1 GB download and a 1 GB upload, and watches its memory."""
+    """Loads one worker with a million differing requests, 1 GB down, 1 GB up sized and chunked; watches its memory."""
     find_tools(("nginx", "wrk", "taskset", "setpriv"))
     cores = Cores.split(tuple(sorted(os.sched_getaffinity(0))))
     made, where = datetime.now(UTC), machine.read()

@@ -197,7 +197,7 @@ def _excuse(one: Exchange, seen: Seen, line: Line | None, records: Records) -> s
         early = behaviour is not None and behaviour.name == "early" and one.asked.size > RECEIVE_WINDOW
         sent_on = early and one.asked.upload > MAX_LINGER_BYTES and not line.cut
         return "it sent more than 1 MiB after an early answer that it had not read" if sent_on else ""
-    if answer.end is not End.WHOLE or answer.status not in (502, 503) or seen.arrived:
+    if answer.end is not End.WHOLE or answer.status not in (502, 503) or (seen.arrived and not _retried(one, seen)):
         return ""
     if line.backend is None:
         return _unreachable(one, records, line.slot)
@@ -207,6 +207,13 @@ def _excuse(one: Exchange, seen: Seen, line: Line | None, records: Records) -> s
     if answer.status == 502 and line.backend in seen.missed and not again:
         return "a backend ended the kept connection that it was sent on, and it can't be sent again"
     return ""
+
+
+def _retried(one: Exchange, seen: Seen) -> bool:
+    """Whether its one arrival met a fault after which it may be sent once more: what counts is how that went."""
+    behaviour = BEHAVIOURS.get(one.asked.behaviour)
+    again = one.method in SAFE_METHODS and not one.asked.upload
+    return again and behaviour is not None and behaviour.faulty and not behaviour.cut and len(seen.arrived) == 1
 
 
 def _unreachable(one: Exchange, records: Records, slot: str) -> str:

@@ -159,6 +159,17 @@ def test_less_than_that_excuses_no_refusal(log: str, line: Line, status: int) ->
     assert refused(status, log, line) != []
 
 
+def test_a_request_that_met_a_fault_and_could_be_sent_again_may_find_no_backend_then() -> None:
+    both = SEEN + window("refuse", 1, 9, 12) + window("refuse", 2, 9, 12)
+    retried = replace(failed(503, "GET"), asked=Asked(7, "close", 10))
+    lines = (replace(NO_BACKEND, status=503),)
+    assert rules(retried, both, lines=lines) == []
+    assert rules(retried, SEEN, lines=lines) != []
+    assert rules(replace(retried, method="POST"), both, lines=lines) != []
+    assert rules(replace(retried, asked=Asked(7, "sized", 10)), both, lines=lines) != []
+    assert rules(replace(retried, asked=Asked(7, "cut-sized", 10)), both, lines=lines) != []
+
+
 def test_an_excuse_needs_a_line_in_the_access_log() -> None:
     assert len(rules(failed(502), MISSED, lines=())) == 2
 
