@@ -12,6 +12,7 @@ import click
 
 from benchmarks import machine
 from benchmarks.command import PUBLISHED, UNPUBLISHED, prepare_process, report_errors
+from benchmarks.conformance.answering import RESPONSES
 from benchmarks.conformance.groups import SMUGGLING
 from benchmarks.conformance.peers import choose
 from benchmarks.conformance.report import Report, summary, to_json, to_markdown
@@ -24,6 +25,11 @@ TOLD: Final = {
         "requests whose framing, target or host could be read in two ways, and valid ones as controls. Passed when "
         "eight parsers (h11, llhttp, aiohttp's, http.server's and four lenient profiles) read the same requests from "
         "the bytes at the backend, no more of them than the client got answers for; and when a control was served."
+    ),
+    RESPONSES: (
+        "what a backend answers to GET and HEAD, malformed, cut, or with too much behind it, and valid answers as "
+        "controls. Passed when four clients (http.client, h11, llhttp, aiohttp's) read the same status, body and end, "
+        "or all see that it failed; when a second request then got its own answer or an error; and a control its body."
     ),
 }
 

@@ -11,7 +11,7 @@ from benchmarks.conformance.model import Miss, Score, shown
 from benchmarks.conformance.wire import ID, PLACE, Recorder, connected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
     from benchmarks.conformance.model import Attempt
     from benchmarks.servers import Server
@@ -39,7 +39,7 @@ async def smuggle(server: Server, attempts: Sequence[Attempt], recorder: Recorde
     outcomes, strays = await _send_all(server.port, numbered, recorder, LANES, PATIENCE)
     missed = {number: numbered[number] for number in numbered if _why(numbered[number], outcomes[number])}
     recorder.pause = SLOW_PAUSE
-    again, more = await _send_all(server.port, missed, recorder, LANES // 8, SLOW_PATIENCE)
+    again, more = await _send_all(server.port, missed, recorder, LANES // 2, SLOW_PATIENCE)
     misses = [
         Miss(one.family, one.name, why, shown(one.data), tuple(map(shown, (*again[number][0], again[number][1]))))
         for number, one in missed.items()
@@ -60,15 +60,11 @@ async def _send_all(
 ) -> tuple[dict[int, Outcome], list[bytes]]:
     """What came of each attempt, and the bytes at the backend that belong to none."""
     received: dict[int, bytes] = {}
-    waiting = iter(numbered.items())
 
-    async def lane() -> None:
-        for number, attempt in waiting:
-            received[number] = await send(port, attempt.data.replace(PLACE, b"%04d" % number), patience)
+    async def one(number: int, attempt: Attempt) -> None:
+        received[number] = await send(port, attempt.data.replace(PLACE, b"%04d" % number), patience)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(lanes):
-            group.create_task(lane())
+    await in_lanes(lanes, (one(number, attempt) for number, attempt in numbered.items()))
     await recorder.finish(FINISH_SECONDS)
     forwarded: dict[int, list[bytes]] = {number: [] for number in numbered}
     strays = []
@@ -79,6 +75,19 @@ async def _send_all(
         else:
             strays.append(data)
     return {number: (tuple(forwarded[number]), received[number]) for number in numbered}, strays
+
+
+async def in_lanes(lanes: int, work: Iterable[Coroutine[None, None, None]]) -> None:
+    """Runs all of it, so many at a time, each when its turn comes."""
+    waiting = iter(work)
+
+    async def lane() -> None:
+        for one in waiting:
+            await one
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(lanes):
+            group.create_task(lane())
 
 
 async def send(port: int, data: bytes, patience: float) -> bytes:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.conformance.read_requests import READERS
+from benchmarks.conformance.read_responses import CLIENTS, WAITS, WHOLE
 from benchmarks.conformance.wire import RECORDED, RECORDED_BODY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from benchmarks.conformance.model import Attempt, Reading, Seen
+    from benchmarks.conformance.read_responses import Answer
+    from benchmarks.conformance.responses import Response
 
 
 def answers(received: bytes) -> int:
@@ -62,3 +65,39 @@ def _tell(reading: Reading) -> str:
     if reading.refused:
         parts.append(f"a refusal ({reading.refused})")
     return ", then ".join(parts)
+
+
+def judge_response(response: Response, method: str, received: bytes, *, ended: bool) -> str:
+    """Why what a client got for this response is a miss, empty when it is none.
+
+    All clients read the same and nothing is left, or all of them see that it went wrong. `ended`: the connection has.
+    """
+    if not received and ended and response.valid is None:
+        return ""
+    read = {name: client(received, method, ended) for name, client in CLIENTS.items()}
+    first_name, first = next(iter(read.items()))
+    for name, answer in read.items():
+        if answer.end == WAITS:
+            return f"{name} still waits: {answer}"
+        if answer.failed != first.failed or (not answer.failed and _what(answer) != _what(first)):
+            return f"{first_name} reads {first}; {name} reads {answer}"
+    if first.end == WHOLE and first.surplus:
+        return f"{first.surplus} bytes behind the response"
+    if response.valid is not None and (first.failed or (first.status, first.body) != response.valid):
+        return f"valid, but the client reads {first}"
+    return ""
+
+
+def _what(answer: Answer) -> tuple[int, bytes, int]:
+    return answer.status, answer.body, answer.surplus
+
+
+def judge_second(number: int, received: bytes, *, ended: bool) -> str:
+    """Why what a client got for a plain second request is a miss: it is neither its own answer nor an error."""
+    if not received and ended:
+        return ""
+    answer = CLIENTS["h11"](received, "GET", ended)
+    own = answer.end == WHOLE and not answer.surplus and answer.status == 200 and answer.body == b"second %04d" % number
+    if own or (answer.end == WHOLE and 500 <= answer.status < 600):
+        return ""
+    return f"the next request's client reads {answer}"

@@ -111,7 +111,15 @@ def by_llhttp(data: bytes) -> Reading:
 def by_aiohttp(data: bytes) -> Reading:
     with contextlib.closing(asyncio.new_event_loop()) as loop:
         protocol = BaseProtocol(loop)
-        parser = HttpRequestParserPy(protocol, loop, limit=_LARGE, auto_decompress=False)
+        parser = HttpRequestParserPy(
+            protocol,
+            loop,
+            limit=_LARGE,
+            max_line_size=_LARGE,
+            max_headers=_LARGE,
+            max_field_size=_LARGE,
+            auto_decompress=False,
+        )
         seen: list[Seen] = []
         left, refused, at = False, "", 0
         # One byte at a time, as on an error in one feed the whole requests before it would be lost.

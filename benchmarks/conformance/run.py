@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from benchmarks.conformance.answering import RESPONSES, answer
 from benchmarks.conformance.groups import PAUSE, SMUGGLING, smuggle
-from benchmarks.conformance.peers import ADMIN_PORT, BACKEND_PORT, NOWHERE_PORT
+from benchmarks.conformance.peers import ADMIN_PORT, BACKEND_PORT, NOWHERE_PORT, RELAY
+from benchmarks.conformance.responses import responses
 from benchmarks.conformance.smuggling import attempts
-from benchmarks.conformance.wire import Recorder, listening
+from benchmarks.conformance.wire import Recorder, ScriptedBackend, listening
 from benchmarks.model import KB
 from benchmarks.processes import make_site, started
 
@@ -18,10 +20,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.conformance.model import Attempt, Score
+    from benchmarks.conformance.responses import Response
+    from benchmarks.conformance.wire import Collector
     from benchmarks.servers import Server
 
 QUICK_STEP: Final = 10
-GROUPS: Final = (SMUGGLING,)
+GROUPS: Final = (SMUGGLING, RESPONSES)
+
+
+Case = TypeVar("Case", "Attempt", "Response")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +48,39 @@ async def run(plan: Plan, directory: Path, say: Callable[[str], None]) -> list[S
     site = make_site(directory, (KB,))
     scores: list[Score] = []
     for server in plan.servers:
-        for group in plan.groups:
+        for group in filter(server_groups(server).__contains__, plan.groups):
             score = await _run_group(server, group, plan, directory, site)
             say(f"{server.name}, {group}: {score.passed:,} of {score.total:,} in {score.seconds:.0f} s")
             scores.append(score)
     return scores
 
 
+def server_groups(server: Server) -> tuple[str, ...]:
+    """The groups that tell something of this server: the relay shows what the smuggling attempts do to one that reads
+    nothing, and for the other groups it would only wait."""
+    return (SMUGGLING,) if server.name == RELAY else GROUPS
+
+
 async def _run_group(server: Server, group: str, plan: Plan, directory: Path, site: Path) -> Score:
     places = {"ADMIN_PORT": ADMIN_PORT, "SECOND_BACKEND_PORT": NOWHERE_PORT}
     recorder = Recorder(PAUSE)
-    async with listening(BACKEND_PORT, recorder):
+    scripts = dict(enumerate(thin(both_methods(), plan.step)))
+    backends: dict[str, Callable[[], Collector]] = {SMUGGLING: recorder, RESPONSES: lambda: ScriptedBackend(scripts)}
+    async with listening(BACKEND_PORT, backends[group]):
         with started(server, directory, site, 1, (), backend_port=BACKEND_PORT, places=places) as running:
             await asyncio.to_thread(running.wait_ready, "/ready")
+            if group == RESPONSES:
+                return await answer(server, scripts)
             recorder.taken()
             return await smuggle(server, thin(attempts(), plan.step), recorder)
 
 
-def thin(made: Sequence[Attempt], step: int) -> list[Attempt]:
-    """Every `step`th attempt, and all controls."""
+def both_methods() -> list[Response]:
+    """Every response, as the answer to a GET and then to a HEAD."""
+    made = responses()
+    return [*made, *(response.to_head() for response in made)]
+
+
+def thin(made: Sequence[Case], step: int) -> list[Case]:
+    """Every `step`th, and all that are valid."""
     return [one for number, one in enumerate(made) if one.control or number % step == 0]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from benchmarks.conformance.responses import Response
+
 LOOPBACK: Final = "127.0.0.1"
 MOST_BYTES: Final = 4 << 20
 ID: Final = re.compile(rb"id-([0-9]{4})-")
@@ -128,18 +130,10 @@ def plain_answer(request: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + length + RECORDED + b"\r\n\r\n" + body
 
 
-@dataclass(frozen=True, slots=True)
-class Scripted:
-    """What the scripted backend sends for one attempt, and whether it closes then."""
-
-    data: bytes
-    closes: bool
-
-
 class ScriptedBackend(Collector):
     """Answers each request by the attempt's number in it: with the attempt's bytes, or plainly when it is a second."""
 
-    def __init__(self, scripts: Mapping[int, Scripted]) -> None:
+    def __init__(self, scripts: Mapping[int, Response]) -> None:
         super().__init__()
         self._scripts = scripts
 

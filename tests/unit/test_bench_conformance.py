@@ -6,12 +6,14 @@ import json
 
 import pytest
 
-from benchmarks.conformance.judge import answers, judge_smuggling
+from benchmarks.conformance.judge import answers, judge_response, judge_second, judge_smuggling
 from benchmarks.conformance.model import SHOWN_BYTES, Attempt, Miss, Score, Seen, shown
 from benchmarks.conformance.peers import choose
 from benchmarks.conformance.read_requests import READERS
+from benchmarks.conformance.read_responses import CLIENTS, CUT, WAITS, WHOLE
 from benchmarks.conformance.report import KEPT, Report, summary, to_json, to_markdown
-from benchmarks.conformance.run import thin
+from benchmarks.conformance.responses import Response, responses
+from benchmarks.conformance.run import both_methods, thin
 from benchmarks.conformance.smuggling import attempts
 from benchmarks.conformance.wire import PLACE, plain_answer
 from benchmarks.machine import Machine
@@ -67,7 +69,7 @@ def test_readers_differ_where_servers_do() -> None:
 
 
 def test_no_attempt_breaks_a_reader() -> None:
-    for attempt in attempts():
+    for attempt in attempts()[::7]:
         data = attempt.data[:2000]
         for name, read in READERS.items():
             assert len(read(data).requests) <= 5, (name, attempt)
@@ -145,6 +147,90 @@ def test_unknown_peers_are_named() -> None:
     with pytest.raises(BenchError, match="no server is called apache") as caught:
         choose(("nginx", "apache"))
     assert "haproxy" in caught.value.advice
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+GOOD = OK + b"Content-Length: 5\r\n\r\nhello"
+ODD = Response("family", "name", b"")
+VALID = Response("valid", "name", GOOD, valid=(200, b"hello"))
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    ("data", "method", "ended", "end", "body", "surplus"),
+    [
+        (GOOD, "GET", False, WHOLE, b"hello", 0),
+        (GOOD + b"more", "GET", False, WHOLE, b"hello", 4),
+        (GOOD[:-1], "GET", False, WAITS, b"hell", 0),
+        (GOOD[:-5], "HEAD", False, WHOLE, b"", 0),
+        (GOOD, "HEAD", False, WHOLE, b"", 5),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "GET", False, WHOLE, b"hello", 0),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "GET", True, CUT, b"hello", 0),
+        (OK + b"Connection: close\r\n\r\nhello", "GET", True, WHOLE, b"hello", 0),
+        (OK + b"Connection: close\r\n\r\nhello", "GET", False, WAITS, b"hello", 0),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n" + GOOD, "GET", False, WHOLE, b"hello", 0),
+        (b"HTTP/1.1 204 No Content\r\n\r\nx", "GET", False, WHOLE, b"", 1),
+    ],
+)
+def test_every_client_reads_plain_responses(
+    client: str, data: bytes, method: str, ended: bool, end: str, body: bytes, surplus: int
+) -> None:
+    answer = CLIENTS[client](data, method, ended)
+    assert (answer.end, answer.surplus) == (end, surplus)
+    assert end == CUT or answer.body in (body, b"")
+
+
+def test_a_response_that_all_clients_read_alike_passes() -> None:
+    assert judge_response(VALID, "GET", GOOD, ended=False) == ""
+    assert judge_response(ODD, "GET", b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", ended=True) == ""
+    assert judge_response(ODD, "GET", b"", ended=True) == ""
+    assert judge_response(ODD, "GET", GOOD[:-2], ended=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("received", "ended", "why"),
+    [
+        (b"", False, "still waits"),
+        (GOOD[:-2], False, "still waits"),
+        (GOOD + b"x", False, "1 bytes behind the response"),
+        (OK + b"X: \x00\r\nContent-Length: 5\r\n\r\nhello", False, "h11 reads refused"),
+        (OK + b"Content-Length: 3\r\nContent-Length: 5\r\n\r\nhello", True, " reads "),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", True, "h11 reads cut"),
+    ],
+)
+def test_a_response_that_clients_read_differently_is_a_miss(received: bytes, ended: bool, why: str) -> None:
+    assert why in judge_response(ODD, "GET", received, ended=ended)
+
+
+def test_a_valid_response_must_arrive() -> None:
+    refusal = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
+    assert judge_response(VALID, "GET", refusal, ended=False).startswith("valid, but")
+    assert judge_response(VALID, "GET", b"", ended=True).startswith("valid, but")
+
+
+def test_the_second_request_gets_its_own_answer_or_an_error() -> None:
+    own = OK + b"Content-Length: 11\r\n\r\nsecond 0007"
+    assert judge_second(7, own, ended=True) == ""
+    assert judge_second(7, b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", ended=True) == ""
+    assert judge_second(7, b"", ended=True) == ""
+    assert "0007" in judge_second(8, own, ended=True)
+    assert "evil" in judge_second(7, GOOD.replace(b"hello", b"evil!"), ended=True)
+    assert "waits" in judge_second(7, b"", ended=False)
+
+
+def test_responses_are_many_named_once_and_break_no_client() -> None:
+    made = both_methods()
+    assert len({(one.family, one.name) for one in made}) == len(made) == 2 * len(responses())
+    for one in made[::7]:
+        for client in CLIENTS.values():
+            client(one.data[:1000], "HEAD" if one.name.endswith("HEAD") else "GET", True)
+
+
+def test_valid_responses_pass_when_nothing_is_between() -> None:
+    for one in both_methods():
+        if one.valid is not None:
+            method = "HEAD" if one.name.endswith("HEAD") else "GET"
+            assert judge_response(one, method, one.data, ended=one.closes) == "", one.name
 
 
 def report(*misses: Miss) -> Report:
