@@ -42,9 +42,14 @@ class Listeners:
         self.given = frozenset(given)
 
     @classmethod
-    def open(cls, endpoints: Iterable[Endpoint], positions: int, old: Listeners | None = None) -> Listeners:
+    def open(
+        cls, endpoints: Iterable[Endpoint], positions: int, old: Listeners | None = None, *, listening: bool = True
+    ) -> Listeners:
         """Takes over what `old` has of the same addresses, and opens what is missing.
 
+        `listening`: the kernel queues connections for what is opened here at once, so that clients wait for the
+        workers and are not refused. Else it does from the moment when a worker accepts them, so that nobody waits, or
+        is reset in the end, while others serve the address.
         Raises RefusedError or ConfigurationError when an address can't be had; then `old` is as before.
         """
         before = old.sockets if old is not None else {}
@@ -60,7 +65,7 @@ class Listeners:
         try:
             for endpoint, of_endpoint in sockets.items():
                 while endpoint not in given and len(of_endpoint) < positions:
-                    opened.append(_listen(endpoint))
+                    opened.append(_opened(endpoint, listening=listening))
                     of_endpoint.append(opened[-1])
         except BaseException:
             for each in opened:
@@ -126,7 +131,7 @@ class Listeners:
         return f"<Listeners {addresses or 'none'}>"
 
 
-def _listen(endpoint: Endpoint) -> socket.socket:
+def _opened(endpoint: Endpoint, *, listening: bool) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -147,7 +152,8 @@ def _listen(endpoint: Endpoint) -> socket.socket:
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         opened.bind(address)
-        opened.listen(BACKLOG)
+        if listening:
+            opened.listen(BACKLOG)
     except OSError as error:
         opened.close()
         raise cannot_listen(endpoint, error, "listen") from error

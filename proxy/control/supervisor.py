@@ -106,7 +106,8 @@ class Supervisor:
         count = worker_count(self.settings)
         await self._keeper.change(lambda state: for_settings(state, self.settings, str(self._keeper.store.path)))
         given = by_endpoint(self._given, self.settings.endpoints)
-        self._listeners = Listeners.open(self.settings.endpoints, count, Listeners(given, count, given))
+        before = Listeners(given, count, given)
+        self._listeners = Listeners.open(self.settings.endpoints, count, before, listening=not self.former_workers())
         self.set_apps(self.settings)
         try:
             await self.fleet.launch(self.settings, self._listeners, count, commit=lambda: None)
@@ -230,7 +231,7 @@ class Supervisor:
         path = str(self._keeper.store.path)
         for_settings(self._keeper.state, settings, path)
         old = self._listeners
-        fresh = Listeners.open(settings.endpoints, count, old)
+        fresh = Listeners.open(settings.endpoints, count, old, listening=False)
         before = set(self.apps)
         try:
             await self._keeper.change(lambda state: for_settings(state, settings, path))
