@@ -105,9 +105,7 @@ def count_calls(pid: int, backend: Backend, work: Work, directory: Path) -> dict
 
 
 def count_functions(work: Work, cores: Cores, directory: Path, site: Path) -> tuple[bytecodes.FunctionCount, ...]:
-    """What a request takes in the interpreter; empty for works of other kinds than small requests."""
-    if work.kind is not Kind.REQUESTS:
-        return ()
+    """What a request takes in the interpreter. Raises BenchError for other works than those of small requests."""
     (server,) = servers.choose((OURS,))
     with started(BACKEND, directory, site, 1, cores.load) as backing:
         backing.wait_ready("/1k.bin")
@@ -214,6 +212,7 @@ def main(name: str, seconds: int, counting: bool, out: Path) -> None:
     (work,) = works.choose((name,))
     if work.kind is Kind.IDLE:
         raise BenchError("an idle connection costs no time", "choose another work, such as proxied-1k")
+    large = work.kind is Kind.DOWNLOAD
     find_tools(("nginx", "wrk", "taskset", "setpriv"))
     cores = Cores.split(tuple(sorted(os.sched_getaffinity(0))))
     made, where = datetime.now(UTC), machine.read()
@@ -221,9 +220,9 @@ def main(name: str, seconds: int, counting: bool, out: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         directory = Path(temporary)
         site = make_site(directory)
-        functions = count_functions(work, cores, directory, site)
+        functions = () if large and not counting else count_functions(work, cores, directory, site)
         if counting:
-            click.echo(bytecodes.to_markdown(functions) if functions else f"{name} has no small requests to count")
+            click.echo(bytecodes.to_markdown(functions))
             return
         found = replace(profile(work, seconds, cores, directory, site), functions=functions)
     out.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import socket
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from benchmarks.processes import require_free
 from benchmarks.servers import BenchError
 from proxy.core import orders
 from proxy.net.channel import Channel
@@ -63,7 +64,8 @@ def start_order(settings: Settings) -> tuple[orders.Start, orders.Serve]:
 
 @asynccontextmanager
 async def worker_here(settings: Settings, port: int) -> AsyncIterator[None]:
-    """A worker that serves on this process's own event loop."""
+    """A worker that serves on this process's own event loop. Raises BenchError when the port is taken."""
+    require_free(port)
     listener = socket.create_server(("127.0.0.1", port), backlog=4096)
     ours, theirs = socket.socketpair()
     worker = Worker(asyncio.get_running_loop(), [listener])

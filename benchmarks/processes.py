@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -209,6 +210,16 @@ def configure(
     return Launch([render(word, values) for word in server.argv], env, directory, config, log)
 
 
+def require_free(port: int) -> None:
+    """Raises BenchError when something listens on this loopback port: it would be measured instead."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise BenchError(
+            f"port {port} is taken", "wait for the other benchmark that runs, or stop what has it"
+        ) from error
+
+
 @contextlib.contextmanager
 def started(
     server: Server,
@@ -220,7 +231,8 @@ def started(
     backend_port: int = BACKEND_PORT,
     places: Mapping[str, str | int | Path] = MappingProxyType({}),
 ) -> Iterator[Running]:
-    """The server, started and not yet waited for; stopped at the end. Raises OSError when it can't start."""
+    """The server, started and not yet waited for; stopped at the end. Raises OSError or BenchError if it can't."""
+    require_free(server.port)
     launch = configure(server, parent, site, workers, backend_port, places)
     with (launch.directory / "stdout").open("ab") as out, (launch.directory / "stderr").open("ab") as errors:
         process = subprocess.Popen(

@@ -268,5 +268,5 @@ def test_profile_report_names_functions_costs_and_calls() -> None:
     assert "1.0 s user and 3.0 s system" in text
     assert "| read |  | 1.500 |" in text
     assert "| kernel | 75.0% |\n| Python interpreter | 25.0% |\n| uvloop |  |" in text
-    assert "1.5 calls of Python functions with 40 bytecodes, and 2.2 calls of functions written in C." in text
+    assert "1.0 calls of Python functions with 30 bytecodes, and 2.0 calls of functions written in C." in text
     assert "| net/exchange.py Exchange.claim | 1.00 | 30.0 | 2.00 |" in text
