@@ -10,7 +10,6 @@ from playbook import GET, RESET, Page, delivered, forwarded, head
 from proxy.net.pool import MAX_CONNECTING
 
 if TYPE_CHECKING:
-
     from playbook import BackendScript, Peer, Site
 
     from proxy.net.pool import Pool

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from playbook import Peer, Site
 
-WHOLE = pytest.mark.parametrize("piecewise", [False], ids=["whole"])
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 CHUNKED = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + b"2\r\nok\r\n0\r\n\r\n"
 
@@ -20,7 +19,6 @@ CHUNKED = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + b"2\r\nok\r\n0
 # --- the limit ------------------------------------------------------------------------------------------------------
 
 
-@WHOLE
 def test_at_the_limit_the_oldest_idle_connections_make_room(build: Callable[..., Site]) -> None:
     site = build(limits={"connections": 20})
     clients = []
@@ -36,7 +34,6 @@ def test_at_the_limit_the_oldest_idle_connections_make_room(build: Callable[...,
     new << delivered("HTTP/1.1 200 OK", "Content-Length: 2", id=2) + b"ok"
 
 
-@WHOLE
 def test_at_the_limit_with_none_idle_the_new_one_goes(build: Callable[..., Site]) -> None:
     site = build(limits={"connections": 2})
     busy = [site.client(), site.client()]
@@ -50,7 +47,6 @@ def test_at_the_limit_with_none_idle_the_new_one_goes(build: Callable[..., Site]
         assert client.received().endswith(b"ok")
 
 
-@WHOLE
 def test_with_none_idle_the_next_look_is_at_the_next_tick(build: Callable[..., Site]) -> None:
     """Else each of many that come at the limit would have all connections looked through."""
     site = build(limits={"connections": 1})
@@ -72,7 +68,6 @@ def test_with_none_idle_the_next_look_is_at_the_next_tick(build: Callable[..., S
     assert new.received().endswith(b"ok")
 
 
-@WHOLE
 def test_a_head_in_progress_makes_room_only_when_none_is_idle(build: Callable[..., Site]) -> None:
     """A byte now and then must not keep others out."""
     site = build(limits={"connections": 18})
@@ -87,7 +82,6 @@ def test_a_head_in_progress_makes_room_only_when_none_is_idle(build: Callable[..
     begun << delivered("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 
-@WHOLE
 def test_heads_in_progress_make_room_the_oldest_first(build: Callable[..., Site]) -> None:
     site = build(limits={"connections": 18})
     begun = []
@@ -101,7 +95,6 @@ def test_heads_in_progress_make_room_the_oldest_first(build: Callable[..., Site]
     new << delivered("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 
-@WHOLE
 def test_who_has_asked_lately_is_not_the_oldest(build: Callable[..., Site]) -> None:
     site = build(limits={"connections": 18})
     idle = [site.client() for _ in range(18)]
@@ -119,7 +112,6 @@ def test_who_has_asked_lately_is_not_the_oldest(build: Callable[..., Site]) -> N
 UPLOAD = head("POST / HTTP/1.1", "Host: shop.test", "Content-Length: 5") + b"hello"
 
 
-@WHOLE
 @pytest.mark.parametrize("end", [EOF, CLOSED, RESET])
 @pytest.mark.parametrize("after", range(0, len(UPLOAD), 7))
 def test_a_client_may_leave_at_any_byte_of_its_request(site: Site, client: Peer, end: End, after: int) -> None:
@@ -130,7 +122,6 @@ def test_a_client_may_leave_at_any_byte_of_its_request(site: Site, client: Peer,
     assert site.server.connections == 0
 
 
-@WHOLE
 @pytest.mark.parametrize("end", [CLOSED, RESET])
 @pytest.mark.parametrize("after", range(0, len(CHUNKED), 5))
 def test_a_client_may_leave_at_any_byte_of_its_response(site: Site, client: Peer, end: End, after: int) -> None:
@@ -144,7 +135,6 @@ def test_a_client_may_leave_at_any_byte_of_its_response(site: Site, client: Peer
     assert len(lines) == 1
 
 
-@WHOLE
 @pytest.mark.parametrize("end", [CLOSED, RESET])
 def test_a_client_that_leaves_costs_the_backend_its_connection_only(site: Site, client: Peer, end: End) -> None:
     client >> GET

@@ -90,7 +90,6 @@ def test_a_body_may_be_slow_as_long_as_it_comes(site: Site, client: Peer) -> Non
     client << delivered("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 
-@WHOLE
 @pytest.mark.parametrize("rate", [256, 1000])
 def test_a_body_of_which_a_few_bytes_come_now_and_then_is_408(build: Callable[..., Site], rate: int) -> None:
     """Else a byte a minute would hold a thread of the application for as long as one likes."""
@@ -107,7 +106,6 @@ def test_a_body_of_which_a_few_bytes_come_now_and_then_is_408(build: Callable[..
     site.backend << ABORTED
 
 
-@WHOLE
 def test_without_a_least_rate_a_byte_a_minute_will_do(build: Callable[..., Site]) -> None:
     site = build(limits={"min_rate": None})
     client = site.client()

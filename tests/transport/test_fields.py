@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from playbook import Peer, Site
 
-WHOLE = pytest.mark.parametrize("piecewise", [False], ids=["whole"])
 OK = head("HTTP/1.1 200 OK", "Content-Length: 0")
 
 
@@ -208,7 +207,6 @@ def test_request_ids_are_the_proxy_s_and_the_same_on_both_sides(site: Site, clie
         client << delivered("HTTP/1.1 200 OK", "Content-Length: 0", id=id)
 
 
-@WHOLE
 def test_no_app_for_the_host_is_404(build: Callable[..., Site], site: Site, client: Peer) -> None:
     only_shop = build(app={"hosts": ["shop.test"]})
     other = only_shop.client()

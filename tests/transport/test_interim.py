@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 from playbook import ABORTED, EOF, GET, Page, delivered, forwarded, head
 
 if TYPE_CHECKING:
     from playbook import Peer, Site
 
-WHOLE = pytest.mark.parametrize("piecewise", [False], ids=["whole"])
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 CONTINUE = head("HTTP/1.1 100 Continue")
 EXPECTING = ("Host: shop.test", "Expect: 100-continue", "Content-Length: 5")
@@ -75,7 +73,6 @@ def test_an_interim_response_claims_no_body(site: Site, client: Peer) -> None:
     client << head("HTTP/1.1 103 Early Hints", "X-B: 2") + answer
 
 
-@WHOLE
 def test_a_flood_of_interim_responses_is_502(site: Site, client: Peer) -> None:
     client >> GET
     hint = head("HTTP/1.1 103 Early Hints", "Link: </a>")

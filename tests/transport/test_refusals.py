@@ -133,7 +133,6 @@ def test_a_path_without_a_single_meaning(site: Site, client: Peer, target: bytes
     assert site.backend.last.received().startswith(b"GET / HTTP/1.1\r\n")
 
 
-@WHOLE
 def test_an_endless_head_without_line_ends(site: Site, client: Peer) -> None:
     client >> b"GET /"
     for _ in range(100):
@@ -142,7 +141,6 @@ def test_an_endless_head_without_line_ends(site: Site, client: Peer) -> None:
     client << Page(414, "the request", end=True)
 
 
-@WHOLE
 def test_an_endless_head_of_fields(site: Site, client: Peer) -> None:
     client >> b"GET / HTTP/1.1\r\nHost: a\r\n"
     sent = 0
@@ -153,7 +151,6 @@ def test_an_endless_head_of_fields(site: Site, client: Peer) -> None:
     assert sent < 34_000
 
 
-@WHOLE
 def test_an_endless_chunk_extension(site: Site, client: Peer) -> None:
     client >> head("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked") + b"5;a="
     sent = 0
@@ -165,7 +162,6 @@ def test_an_endless_chunk_extension(site: Site, client: Peer) -> None:
     site.backend << ABORTED
 
 
-@WHOLE
 def test_endless_trailers(site: Site, client: Peer) -> None:
     client >> head("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked") + b"0\r\n"
     sent = 0

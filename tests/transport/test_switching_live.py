@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from playbook import Peer, Site
 
-WHOLE = pytest.mark.parametrize("piecewise", [False], ids=["whole"])
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 UPLOAD = head("POST / HTTP/1.1", "Host: shop.test", "Content-Length: 10") + b"hello"
 UPGRADE = head("GET /chat HTTP/1.1", "Host: shop.test", "Connection: Upgrade", "Upgrade: websocket")
@@ -162,7 +161,6 @@ def test_a_second_attempt_belongs_to_the_slot_of_the_first(site: Site, client: P
     assert len(told(site, orders.Drained)) == 1
 
 
-@WHOLE
 def test_cut_ends_what_is_still_there_and_lists_it(site: Site) -> None:
     upload, silent, download, events, socket, kept = (site.client() for _ in range(6))
     upload >> UPLOAD

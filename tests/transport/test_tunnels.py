@@ -53,7 +53,6 @@ def test_bytes_go_both_ways(site: Site, tunnel: Peer) -> None:
     assert site.stats()["tunnels"] == 1
 
 
-@WHOLE
 def test_bytes_behind_the_101_on_either_side(site: Site, client: Peer) -> None:
     client >> UPGRADE + b"early client"
     site.backend << SENT
