@@ -17,6 +17,7 @@ from benchmarks.conformance.groups import SMUGGLING
 from benchmarks.conformance.peers import choose
 from benchmarks.conformance.report import Report, summary, to_json, to_markdown
 from benchmarks.conformance.run import GROUPS, QUICK_STEP, Plan, run
+from benchmarks.conformance.traversal import TRAVERSAL
 from benchmarks.model import OURS
 from benchmarks.processes import Cores, find_tools
 
@@ -30,6 +31,10 @@ TOLD: Final = {
         "what a backend answers to GET and HEAD, malformed, cut, or with too much behind it, and valid answers as "
         "controls. Passed when four clients (http.client, h11, llhttp, aiohttp's) read the same status, body and end, "
         "or all see that it failed; when a second request then got its own answer or an error; and a control its body."
+    ),
+    TRAVERSAL: (
+        "targets under the prefix of static files that try to leave the root, are too long, or have odd bytes, and "
+        "valid ones as controls. Passed when no file outside came, no 5xx, and some answer; and a control its file."
     ),
 }
 

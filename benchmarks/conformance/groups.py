@@ -62,7 +62,7 @@ async def _send_all(
     received: dict[int, bytes] = {}
 
     async def one(number: int, attempt: Attempt) -> None:
-        received[number] = await send(port, attempt.data.replace(PLACE, b"%04d" % number), patience)
+        received[number], _ = await send(port, attempt.data.replace(PLACE, b"%04d" % number), patience)
 
     await in_lanes(lanes, (one(number, attempt) for number, attempt in numbered.items()))
     await recorder.finish(FINISH_SECONDS)
@@ -90,12 +90,15 @@ async def in_lanes(lanes: int, work: Iterable[Coroutine[None, None, None]]) -> N
             group.create_task(lane())
 
 
-async def send(port: int, data: bytes, patience: float) -> bytes:
-    """What a client gets for these bytes on a connection of its own, until it ends or is quiet for so long, in s."""
+async def send(port: int, data: bytes, patience: float) -> tuple[bytes, bool]:
+    """What a client gets for these bytes on a connection of its own, and whether the connection has ended.
+
+    It waits for the end, or until nothing has come for `patience` seconds.
+    """
     try:
         async with connected(port) as client:
             client.send(data)
             await client.quiet(patience)
-            return bytes(client.data)
+            return bytes(client.data), client.ended
     except OSError as error:
-        return f"({error})".encode()
+        return f"({error})".encode(), True

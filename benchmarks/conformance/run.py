@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from benchmarks.conformance.answering import RESPONSES, answer
 from benchmarks.conformance.groups import PAUSE, SMUGGLING, smuggle
-from benchmarks.conformance.peers import ADMIN_PORT, BACKEND_PORT, NOWHERE_PORT, RELAY
+from benchmarks.conformance.peers import ADMIN_PORT, BACKEND_PORT, NOWHERE_PORT, RELAY, serves_files
 from benchmarks.conformance.responses import responses
 from benchmarks.conformance.smuggling import attempts
+from benchmarks.conformance.traversal import TRAVERSAL, prepare, targets, traverse
 from benchmarks.conformance.wire import Recorder, ScriptedBackend, listening
 from benchmarks.model import KB
 from benchmarks.processes import make_site, started
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.servers import Server
 
 QUICK_STEP: Final = 10
-GROUPS: Final = (SMUGGLING, RESPONSES)
+GROUPS: Final = (SMUGGLING, RESPONSES, TRAVERSAL)
 
 
 Case = TypeVar("Case", "Attempt", "Response")
@@ -46,6 +47,7 @@ async def run(plan: Plan, directory: Path, say: Callable[[str], None]) -> list[S
     Raises BenchError when a server doesn't come up, OSError when a backend's port is taken.
     """
     site = make_site(directory, (KB,))
+    prepare(directory, site)
     scores: list[Score] = []
     for server in plan.servers:
         for group in filter(server_groups(server).__contains__, plan.groups):
@@ -58,20 +60,24 @@ async def run(plan: Plan, directory: Path, say: Callable[[str], None]) -> list[S
 def server_groups(server: Server) -> tuple[str, ...]:
     """The groups that tell something of this server: the relay shows what the smuggling attempts do to one that reads
     nothing, and for the other groups it would only wait."""
-    return (SMUGGLING,) if server.name == RELAY else GROUPS
+    if server.name == RELAY:
+        return (SMUGGLING,)
+    return tuple(group for group in GROUPS if group != TRAVERSAL or serves_files(server))
 
 
 async def _run_group(server: Server, group: str, plan: Plan, directory: Path, site: Path) -> Score:
     places = {"ADMIN_PORT": ADMIN_PORT, "SECOND_BACKEND_PORT": NOWHERE_PORT}
     recorder = Recorder(PAUSE)
     scripts = dict(enumerate(thin(both_methods(), plan.step)))
-    backends: dict[str, Callable[[], Collector]] = {SMUGGLING: recorder, RESPONSES: lambda: ScriptedBackend(scripts)}
-    async with listening(BACKEND_PORT, backends[group]):
+    backends: dict[str, Callable[[], Collector]] = {RESPONSES: lambda: ScriptedBackend(scripts)}
+    async with listening(BACKEND_PORT, backends.get(group, recorder)):
         with started(server, directory, site, 1, (), backend_port=BACKEND_PORT, places=places) as running:
             await asyncio.to_thread(running.wait_ready, "/ready")
             if group == RESPONSES:
                 return await answer(server, scripts)
             recorder.taken()
+            if group == TRAVERSAL:
+                return await traverse(server, thin(targets(), plan.step), recorder)
             return await smuggle(server, thin(attempts(), plan.step), recorder)
 
 

@@ -15,6 +15,7 @@ from benchmarks.conformance.report import KEPT, Report, summary, to_json, to_mar
 from benchmarks.conformance.responses import Response, responses
 from benchmarks.conformance.run import both_methods, thin
 from benchmarks.conformance.smuggling import attempts
+from benchmarks.conformance.traversal import SECRET, SERVED, judge, targets
 from benchmarks.conformance.wire import PLACE, plain_answer
 from benchmarks.machine import Machine
 from benchmarks.servers import BenchError
@@ -231,6 +232,41 @@ def test_valid_responses_pass_when_nothing_is_between() -> None:
         if one.valid is not None:
             method = "HEAD" if one.name.endswith("HEAD") else "GET"
             assert judge_response(one, method, one.data, ended=one.closes) == "", one.name
+
+
+ESCAPE = Attempt("one up", "name", b"")
+FILE = Attempt("valid", "name", b"", answers=1)
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("received", "ended", "why"),
+    [
+        (NOT_FOUND, True, ""),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, ""),
+        (b"", True, ""),
+        (b"", False, "no answer"),
+        (b"HTTP/1.1 500 Oops\r\n\r\n", True, "answered 500"),
+        (OK + b"\r\n" + SECRET, True, "a file outside the root was served"),
+        (OK + b"\r\nroot:x:0:0:root:/root:/bin/sh\n", True, "a file outside the root was served"),
+    ],
+)
+def test_a_target_passes_unless_a_secret_a_fault_or_nothing_comes(received: bytes, ended: bool, why: str) -> None:
+    assert judge(ESCAPE, received, ended=ended) == why
+
+
+def test_a_file_that_is_there_must_be_served() -> None:
+    assert judge(FILE, OK + b"\r\n" + SERVED, ended=True) == ""
+    assert judge(FILE, OK + b"\r\nother", ended=True) == "valid, but answered 200"
+    assert judge(FILE, NOT_FOUND, ended=True) == "valid, but answered 404"
+    assert judge(FILE, b"", ended=True) == "no answer"
+
+
+def test_targets_are_many_and_differ() -> None:
+    made = targets()
+    assert made == targets()
+    assert len(made) == len({one.data for one in made}) == len({(one.family, one.name) for one in made})
+    assert len(made) > 6000
 
 
 def report(*misses: Miss) -> Report:
