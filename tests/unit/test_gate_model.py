@@ -111,6 +111,7 @@ class Worker:
             max_wait=MAX_WAIT,
             barrier=BARRIER,
         )
+        self.looked = machine.now
         self.barrier_until = machine.now + BARRIER
         self.hold: orders.Hold | None = None
         self.hold_until = 0.0
@@ -149,10 +150,7 @@ class Worker:
                 self.hold, self.lost_hold = None, True
         self.apply(self.gate.look(now))
         self.apply(self.gate.look(now))  # who is woken and has to wait on is not refused before the next look
-        for exchange in self.those("waiting"):
-            barrier = exchange.session is not None and now < self.barrier_until
-            assert self.hold is not None or self.paused_until > now or barrier, "what it waits for has a bound"
-            assert exchange.since + MAX_WAIT > now, "its patience has one too"
+        self.looked = now
 
     def obey(self) -> None:
         order = self.inbox.popleft()
@@ -329,8 +327,10 @@ class GateMachine(RuleBasedStateMachine):
         self.workers[self.numbers] = Worker(self, self.switch.join(self.numbers))
 
     @precondition(lambda self: len(self.workers) > 1)
-    @rule(index=st.integers(0, 2))
+    @rule(index=st.integers(0, 9))
     def die(self, index: int) -> None:
+        if index > 2:
+            return  # so that most workers live for long
         self.kill(sorted(self.workers)[index % len(self.workers)])
 
     @precondition(lambda self: self.workers)
@@ -350,7 +350,11 @@ class GateMachine(RuleBasedStateMachine):
                 running[index % len(running)].end()
 
     @precondition(lambda self: self.workers)
-    @rule(index=st.integers(0, 2), pause=st.sampled_from([None, 0.5, 3.0]), maintained=st.booleans())
+    @rule(
+        index=st.integers(0, 2),
+        pause=st.sampled_from([None, None, 0.5, 5.0]),
+        maintained=st.sampled_from([False, False, False, True]),
+    )
     def admit(self, index: int, pause: float | None, maintained: bool) -> None:
         self.pick(index).admit(pause, maintained)
 
@@ -379,18 +383,21 @@ class GateMachine(RuleBasedStateMachine):
         """So that many runs get there."""
         self.claim(before)
         self.begin(other=True, drain=0.0, count=0)
-        while self.writing is None and any(worker.inbox or worker.outbox for worker in self.workers.values()):
-            for number, worker in list(self.workers.items()):
-                if worker.inbox:
-                    worker.obey()
-                elif worker.outbox:
-                    self.hear(number, worker)
+        self.go_on_until_it_writes()
         self.supervisor_dies(renamed=renamed)
         for orphan in self.orphans:
             orphan.hear_the_end(self.durable[1])
         for session in after:
             for index in range(len(self.orphans)):
                 self.orphan_goes_on(index=index, session=session)
+
+    def go_on_until_it_writes(self) -> None:
+        while self.writing is None and any(worker.inbox or worker.outbox for worker in self.workers.values()):
+            for number, worker in list(self.workers.items()):
+                if worker.inbox:
+                    worker.obey()
+                elif worker.outbox:
+                    self.hear(number, worker)
 
     @precondition(lambda self: self.orphans)
     @rule(index=st.integers(0, 2), session=st.sampled_from(SESSIONS))
@@ -467,11 +474,12 @@ class GateMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.alive and self.workers and not self.orphans and not self.switch.switching)
     @rule(
-        before=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(SESSIONS)), min_size=1, max_size=3),
+        before=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(SESSIONS)), min_size=2, max_size=4),
         after=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(SESSIONS)), min_size=1, max_size=3),
-        ended=st.lists(st.integers(0, 20), max_size=3),
-        seconds=st.sampled_from([0.0, 0.02, LINGER]),
+        ended=st.lists(st.integers(0, 20), min_size=1, max_size=3),
+        seconds=st.sampled_from([0.0, LINGER]),
         early=st.booleans(),
+        again=st.booleans(),
     )
     def switch_between(
         self,
@@ -480,9 +488,22 @@ class GateMachine(RuleBasedStateMachine):
         ended: list[int],
         seconds: float,
         early: bool,
+        again: bool,
     ) -> None:
-        """So that many runs have exchanges of one session before and after a switch. `early`: some end before it."""
+        """So that many runs have exchanges of one session before and after a switch.
+
+        `early`: some end before it. `again`: it has been tried before, and the state could not be written.
+        """
         self.claim(before)
+        if again:
+            self.begin(other=True, drain=10.0, count=0)
+            self.go_on_until_it_writes()
+            self.end(ended)
+            if self.writing is not None:
+                self.write(works=False)
+            self.claim(before)
+        if self.switch.switching:
+            return
         if early:
             self.end(ended)
         self.begin(other=True, drain=10.0, count=8)
@@ -522,7 +543,7 @@ class GateMachine(RuleBasedStateMachine):
                 elif worker.outbox and number in self.workers:
                     self.hear(number, worker)
 
-    @rule(seconds=st.sampled_from([0.0, 0.02, LINGER, LINGER, 0.5, 0.5, BARRIER, HOLD]), look=st.booleans())
+    @rule(seconds=st.sampled_from([0.0, 0.02, LINGER, LINGER, 0.5, 0.5, BARRIER, MAX_WAIT, HOLD]), look=st.booleans())
     def time_passes(self, seconds: float, look: bool) -> None:
         self.now += seconds
         if look:
@@ -532,6 +553,14 @@ class GateMachine(RuleBasedStateMachine):
     def look(self) -> None:
         for worker in self.everybody():
             worker.look()
+
+    @precondition(lambda self: any(worker.hold is not None for worker in self.workers.values()))
+    @rule(seldom=st.sampled_from([False, False, False, True]))
+    def hold_is_over(self, seldom: bool) -> None:
+        """Nobody has ended it in time."""
+        if seldom:
+            self.time_passes(seconds=HOLD, look=True)
+            self.claim([(index, None) for index in range(len(self.workers))])
 
     @precondition(lambda self: self.switch.deadline is not None)
     @rule()
@@ -583,6 +612,10 @@ class GateMachine(RuleBasedStateMachine):
     def who_waits_has_a_reason(self) -> None:
         """Another request of the same session would wait too; else nobody would wake the one that does."""
         for worker in self.everybody():
+            for exchange in worker.those("waiting"):
+                barrier = exchange.session is not None and worker.barrier_until > worker.looked
+                assert worker.hold is not None or worker.paused_until > worker.looked or barrier, "that has not ended"
+                assert exchange.since + MAX_WAIT > worker.looked, "and it has not waited for too long"
             for session in {exchange.session for exchange in worker.those("waiting")}:
                 another = Exchange(worker, session)
                 with suppress(GateFullError):
@@ -600,7 +633,10 @@ class GateMachine(RuleBasedStateMachine):
             assert len(slots) <= 1
 
     def teardown(self) -> None:
-        """Everything comes to rest: no request waits for longer than its reason lasts."""
+        """Everything comes to rest: no request waits for longer than its reason lasts. Old orders come in vain."""
+        for index in range(len(self.workers)):
+            for which in range(10):
+                self.old_order_again(index=index, which=which)
         if not self.alive:
             self.successor_starts(1)
         while self.orphans:
