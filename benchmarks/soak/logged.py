@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 FLUSH: Final = 1_000_000_000
 """Nanoseconds after which a line is written, at the latest: a killed worker's last ones never are."""
+LEFT: Final = 7_000_000_000
+"""Nanoseconds for which a request may go on when its client has left: one that has ended its side may still wait for
+the answer (RFC 9112 section 9.6), for as long as a backend may take here."""
 _NUMBER: Final = re.compile(r"/soak/(\d+)/")
 _BEGIN: Final = '{"time":'
 _SEQUENCE: Final = 6
@@ -74,7 +77,8 @@ class Kill:
 
     def unlogged(self, one: Exchange) -> bool:
         """Whether the line of an exchange of its worker's may not have been written yet."""
-        return one.began <= self.at <= one.ended + FLUSH
+        goes_on = LEFT if one.visit == "aborted" else 0
+        return one.began <= self.at <= one.ended + goes_on + FLUSH
 
 
 @dataclass(frozen=True, slots=True)

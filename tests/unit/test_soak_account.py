@@ -267,6 +267,14 @@ def test_an_aborted_request_is_of_the_life_that_its_backend_saw() -> None:
         assert len(found.violations) == count
 
 
+def test_a_request_whose_client_has_left_may_go_on_until_its_backend_is_late() -> None:
+    for at, count in ((19, 0), (20, 1)):
+        killed = Killed((), {"aa": Kill(at * SECOND, frozenset())})
+        records = read_records(f"E 7 1 arrived {10 * SECOND} aa000002\n", SLOTS)
+        assert len(account([ABORTED], records, killed, Lines()).violations) == count
+        assert len(account([GOOD], records, killed, Lines()).violations) > 0
+
+
 def life(*sequence: int, name: str = "aa") -> list[Line]:
     return [Line(f"{name}{number:06x}", number, 200) for number in sequence]
 
