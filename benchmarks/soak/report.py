@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def to_markdown(result: Result, where: Machine, made: datetime, commit: str) -> str:
     plan = result.plan
+    counted = f"{result.after.counted:,}" if result.after is not None and result.after.counted is not None else "no"
     verdict = "**nothing leaked, every request accounted for**" if result.ok else "**violations, listed below**"
     parts = [
         "# Soak",
@@ -34,10 +35,14 @@ def to_markdown(result: Result, where: Machine, made: datetime, commit: str) -> 
         "`cut` when the connection was ended in the middle of the answer, or `none` when no answer began.",
         "",
         _outcomes(result),
-        "Answers that are stated only because of something that happened in that moment:",
+        "Failures that are stated only because of what is known to have happened to just that request:",
         "",
         table(("why", "requests"), [(why, f"{count:,}") for why, count in sorted(result.account.excused.items())]),
         f"Requests that a backend got twice, all of which may be (RFC 9110 section 9.2.2): {result.account.retried:,}.",
+        "",
+        f"The access log has {result.lines:,} lines, the counters have {counted} requests. Without a line are clients "
+        "that said nothing or a part of a head, or went away with a reset. A killed worker's counters are those of the "
+        "last look.",
         "",
         _leaks(result),
     ]
@@ -115,6 +120,9 @@ def to_json(result: Result, made: datetime, commit: str) -> str:
             "reloads": result.reloads,
             "windows": result.windows,
             "retried": result.account.retried,
+            "log_lines": result.lines,
+            "counted": None if result.after is None else result.after.counted,
+            "killed_at": [kill.at for kill in result.kills],
             "excused": dict(result.account.excused),
             "outcomes": [{"client": v, "backend": b, "ended": dict(ends)} for (v, b), ends in sorted(kinds.items())],
             "violations": [{"rule": one.rule, "exchange": one.exchange} for one in result.account.violations],

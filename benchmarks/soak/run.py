@@ -61,6 +61,7 @@ class Result:
     reloads: int = 0
     windows: int = 0
     growth: dict[int, tuple[int, int]] = field(default_factory=dict)
+    lines: int = 0
     output: str = ""
     seconds: float = 0.0
 
@@ -232,6 +233,7 @@ class Soak:
         site, result = self._site, self.result
         records = read_records(site.records.read_text(), dict(zip(SLOTS, slots, strict=True)))
         lines = read_lines(site.access_log.read_text())
+        result.lines = len(lines.all)
         killed = Killed.of(self._done, result.kills)
         found = account(self._done, records, killed, lines)
         found.violations += result.account.violations

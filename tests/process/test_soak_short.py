@@ -23,5 +23,8 @@ async def test_every_request_of_a_short_soak_is_accounted_for_and_nothing_is_lef
     assert len(result.kills) == 1
     assert result.reloads == 1
     assert result.windows >= 2
+    assert result.after is not None
+    assert result.after.counted
+    assert result.lines > 300
     ended = {end for _, _, end in result.account.table}
     assert {"200", "200 cut", "400", "502", "101"} <= ended
