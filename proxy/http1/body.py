@@ -12,10 +12,11 @@ from proxy.http1.grammar import CHUNK_LINE, FIELD_BLOCK, FIELD_LINE, PLAUSIBLE, 
 
 MAX_CHUNK_LINE: Final = 1024
 MAX_SURPLUS: Final = 8192
-"""Bytes of chunk lines that nobody reads, extensions and superfluous zeros, beyond an eighth of the payload.
+"""Bytes of chunk lines that nobody reads, extensions and needless zeros, beyond a sixteenth of the payload.
 
-RFC 9112 section 7.1.1 asks for a limit, as each costs a line read by itself. An eighth leaves room for senders that pad
-all sizes to eight digits, from chunks of 56 bytes on.
+RFC 9112 section 7.1.1 asks for a limit, as each such line is read by itself. A sixteenth is less than a byte in a chunk
+of fewer than 16, which are many; and it leaves room for senders that pad sizes to eight digits, from chunks of 80 bytes
+on. One zero is free, as it is read with many others (SMALL_CHUNKS).
 """
 _ZERO: Final = ord("0")
 MAX_CHUNK: Final = 2**60
@@ -116,7 +117,7 @@ class ChunkedBody:
                 raise BodyError("a chunk's size is not valid")
             size_end = line.end(1)
             if size_end + 2 < line_end or data[position] == _ZERO:
-                self._count_surplus(line_end - 2 - position, chunk_size)
+                self._count_surplus(size_end - position, chunk_size, line_end - 2 - size_end)
                 if size_end + 2 < line_end and not self._decode:
                     out.append(data[unsent:size_end])
                     unsent = line_end - 2
@@ -134,15 +135,17 @@ class ChunkedBody:
         end = match.end() if match is not None else position
         if end > position:
             chunks = SMALL_CHUNK.findall(data, position, end)
-            self.payload += end - position - SMALL_CHUNK_FRAME * len(chunks)
+            zeros = sum([chunk[0] == _ZERO for chunk in chunks])
+            self.payload += end - position - SMALL_CHUNK_FRAME * len(chunks) - zeros
             if self._decode:
-                out.append(b"".join([chunk[3:-2] for chunk in chunks]))
+                out.append(b"".join([chunk[3 + (chunk[0] == _ZERO) : -2] for chunk in chunks]))
         return end
 
-    def _count_surplus(self, line_size: int, chunk_size: int) -> None:
-        """A chunk's line of `line_size` bytes has more than the digits that its size needs."""
-        self._surplus += line_size - max(1, (chunk_size.bit_length() + 3) // 4)
-        if self._surplus > MAX_SURPLUS + self.payload // 8:
+    def _count_surplus(self, digits: int, chunk_size: int, extensions: int) -> None:
+        """A chunk's line has more than the digits that its size needs, or as many bytes of extensions."""
+        zeros = digits - max(1, (chunk_size.bit_length() + 3) // 4)
+        self._surplus += max(0, zeros - 1) + extensions
+        if self._surplus > MAX_SURPLUS + self.payload // 16:
             raise BodyError("the chunks' extensions or their sizes' zeros are too many")
 
     def _sent(self, data: bytes, position: int, unsent: int, out: list[bytes]) -> bytes:

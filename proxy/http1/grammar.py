@@ -69,12 +69,12 @@ CHUNK_LINE: Final = re.compile(
 """Groups: size, extensions."""
 
 # A body may come in chunks of a byte each. One by one they would take the time of 50 times as many bytes in large ones.
-_SMALL_CHUNK: Final = rb"(?s:" + b"|".join(
+_SMALL_CHUNK: Final = rb"(?s:0?+(?:" + b"|".join(
     rb"[%x%X]\r\n.{%d}\r\n" % (size, size, size) for size in range(1, 16)
-) + rb")"  # fmt: skip
+) + rb"))"  # fmt: skip
 SMALL_CHUNK: Final = re.compile(_SMALL_CHUNK)
 SMALL_CHUNKS: Final = re.compile(rb"(?:" + _SMALL_CHUNK + rb")*")
-"""One whole chunk of fewer than 16 bytes, and as many as follow each other."""
+"""One whole chunk of fewer than 16 bytes, a zero before its size or none, and as many as follow each other."""
 
 PLAUSIBLE: Final = re.compile(rb"(?:(?<=\r)\n)?(?:[\t\x20-\x7e\x80-\xff]++|\r\n)*\r?+")
 """For `fullmatch`: what may still become a head, as it has no bare LF, bare CR or control byte.
