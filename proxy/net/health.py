@@ -7,6 +7,8 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from proxy.net.time_limit import time_limit
+
 if TYPE_CHECKING:
     from proxy.address import Endpoint
 
@@ -17,7 +19,7 @@ _MAX_LINE: Final = 4096
 async def probe(endpoint: Endpoint, path: str, within: float) -> str | None:
     """None for a success, otherwise why it failed. `within`: seconds for all of it."""
     try:
-        async with asyncio.timeout(within):
+        async with time_limit(within):
             line = await _status_line(endpoint, path)
     except TimeoutError:
         return f"no answer within {within:g} s"

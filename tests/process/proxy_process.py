@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientSession, ClientTimeout
 
+from proxy.net.server import LAST_REQUEST_SECONDS
 from proxy.wire import AppStatus, Status
 
 if TYPE_CHECKING:
@@ -242,6 +243,16 @@ class _Connection:
     answers: int = 0
     answered: float = 0.0  # when its last answer was whole
     sent: float = 0.0
+    asked_before: float = 0.0  # when the request before was sent
+    begun: bool = False  # whether the first byte of the answer has come
+
+    @property
+    def was_idle(self) -> bool:
+        """Whether it may have ended for that: this process had no time to ask for so long that who stops closes it.
+
+        Every client must be ready for it, and asks again (RFC 9112 section 9.3.1).
+        """
+        return self.answers > 0 and not self.begun and self.sent - self.asked_before >= LAST_REQUEST_SECONDS
 
     def __str__(self) -> str:
         now = asyncio.get_running_loop().time()
@@ -275,8 +286,10 @@ class Load:
     async def _ask(self, number: int) -> None:
         count = 0
         connection: _Connection | None = None
+        again = False
         while not self._stop:
-            count += 1
+            count += not again
+            again = False
             try:
                 if connection is None:
                     connection = await self._connect()
@@ -284,6 +297,11 @@ class Load:
                     connection.writer.close()
                     connection = None
             except (OSError, EOFError, AssertionError) as error:
+                if connection is not None and connection.was_idle and isinstance(error, ConnectionError | EOFError):
+                    connection.writer.close()
+                    connection = None
+                    again = True
+                    continue
                 when = datetime.now(UTC).time().isoformat("milliseconds")
                 self.failures.append(f"{when} /{number}/{count}: {error!r}: {connection or 'not connected'}")
                 if connection is not None:
@@ -303,9 +321,12 @@ class Load:
     async def _ask_once(self, connection: _Connection, target: str) -> bool:
         """Whether the connection can be used again."""
         loop, reader = asyncio.get_running_loop(), connection.reader
-        connection.sent = loop.time()
+        connection.asked_before, connection.sent = connection.sent, loop.time()
+        connection.begun = False
         connection.writer.write(f"GET {target} HTTP/1.1\r\nHost: shop\r\n\r\n".encode())
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        first = await reader.readexactly(1)
+        connection.begun = True
+        head = (first + await reader.readuntil(b"\r\n\r\n")).lower()
         assert head.startswith(b"http/1.1 200"), head
         length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
         self.answers.append((await reader.readexactly(length)).decode())
