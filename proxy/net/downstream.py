@@ -23,7 +23,7 @@ from proxy.net.app import CLIENT_GONE
 from proxy.net.exchange import Exchange
 from proxy.net.file_sender import FileSender, direct_socket
 from proxy.net.pages import OwnAnswer, error_page, options_answer
-from proxy.net.server import LAST_REQUEST_SECONDS, REMEMBER_SECONDS
+from proxy.net.server import LAST_REQUEST_SECONDS
 from proxy.net.unread import unread
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ MAX_LINGER_BYTES: Final = 1024 * 1024
 LINGER_SECONDS: Final = 2.0
 MAX_REMEMBERED: Final = 4096
 """Bytes of fields that a connection keeps between two requests, to compare the next one's with: up to four times over,
-and for REMEMBER_SECONDS."""
+and for the server's `remember_seconds`."""
 TUNNEL_IDLE: Final = 3600.0
 """Seconds without a byte after which a tunnel, or a stream of server-sent events, is taken for dead."""
 
@@ -139,7 +139,7 @@ class Downstream(asyncio.Protocol):
         """For the one that awaits a head: when that wait began."""
         if not self.idle:
             return self.deadline - self._server.timeouts.header
-        return self.deadline - (self._server.timeouts.idle if self._head is None else REMEMBER_SECONDS)
+        return self.deadline - (self._server.timeouts.idle if self._head is None else self._server.remember_seconds)
 
     # --- the transport's side -------------------------------------------------------------------------------
 
@@ -644,7 +644,7 @@ class Downstream(asyncio.Protocol):
                 self._refuse(HeadError(408, "the request's head did not come in time"))
             elif self._head is not None and not self._server.stopping:
                 self._forget()
-                self.deadline = was - REMEMBER_SECONDS + self._server.timeouts.idle
+                self.deadline = was - self._server.remember_seconds + self._server.timeouts.idle
             else:
                 self._close()
         elif self._state == _DISCARD or self._state == _CLOSED or self._write_paused:

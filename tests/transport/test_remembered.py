@@ -6,13 +6,15 @@ from dataclasses import astuple, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playbook import GET, delivered, head
+from playbook import CLOSED, GET, delivered, head
 
 from proxy.http1.head import MAX_REQUEST_LINE, RequestHead
 from proxy.net.downstream import MAX_REMEMBERED
-from proxy.net.server import REMEMBER_SECONDS
+from proxy.net.server import MANY, REMEMBER_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from playbook import Peer, Site
 
 pytestmark = pytest.mark.parametrize("piecewise", [False], ids=["whole"])
@@ -68,3 +70,21 @@ def test_an_idle_connection_keeps_little_and_not_for_long(site: Site, client: Pe
     client >> GET
     site.backend >> OK
     client << delivered("HTTP/1.1 200 OK", "Content-Length: 2", id=2) + b"ok"
+
+
+def test_many_forget_sooner(build: Callable[..., Site]) -> None:
+    site = build(limits={"connections": MANY + 2})
+    client = site.client()
+    others = [site.client() for _ in range(MANY)]
+    site.wait(0.5)
+    client >> GET
+    site.backend >> OK
+    assert client.received().endswith(b"ok")
+    assert kept(client.wire.protocol) > LEAST
+    site.wait(1)
+    assert kept(client.wire.protocol) <= LEAST
+    site.wait(73)
+    assert client.wire.end == "open"
+    assert {other.wire.end for other in others} == {"open"}
+    site.wait(2)
+    client << CLOSED
