@@ -18,6 +18,7 @@ from benchmarks.conformance.peers import choose
 from benchmarks.conformance.report import Report, summary, to_json, to_markdown
 from benchmarks.conformance.run import GROUPS, QUICK_STEP, Plan, run
 from benchmarks.conformance.traversal import TRAVERSAL
+from benchmarks.conformance.websocket import WEBSOCKET
 from benchmarks.model import OURS
 from benchmarks.processes import Cores, find_tools
 
@@ -35,6 +36,11 @@ TOLD: Final = {
     TRAVERSAL: (
         "targets under the prefix of static files that try to leave the root, are too long, or have odd bytes, and "
         "valid ones as controls. Passed when no file outside came, no 5xx, and some answer; and a control its file."
+    ),
+    WEBSOCKET: (
+        "conversations in the families of Autobahn's test suite: sizes, pieces, fragments, control frames, reserved "
+        "bits and opcodes, UTF-8, closes. Passed when the client gets what the backend says without a proxy, and the "
+        "same end."
     ),
 }
 

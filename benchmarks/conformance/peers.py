@@ -23,9 +23,15 @@ _RELAY: Final = Server(
     version=(sys.executable, "--version"),
     serves=(Source.PROXIED,),
 )
-_TITLES: Final = {"nginx": "nginx"}
+
+
+def _as_compared(server: Server) -> Server:
+    """nginx passes an Upgrade on only where its configuration says so."""
+    return replace(server, title="nginx", template="conformance-nginx.conf") if server.name == "nginx" else server
+
+
 CONFORMANCE: Final = tuple(
-    replace(server, port=FIRST_PORT + index, title=_TITLES.get(server.name, server.title))
+    replace(_as_compared(server), port=FIRST_PORT + index)
     for index, server in enumerate((*(server for server in SERVERS if server.name in _NAMES), _RELAY))
 )
 

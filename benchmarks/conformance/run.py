@@ -7,26 +7,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from benchmarks.conformance.answering import RESPONSES, answer
+from benchmarks.conformance.frames import conversations
 from benchmarks.conformance.groups import PAUSE, SMUGGLING, smuggle
 from benchmarks.conformance.peers import ADMIN_PORT, BACKEND_PORT, NOWHERE_PORT, RELAY, serves_files
 from benchmarks.conformance.responses import responses
 from benchmarks.conformance.smuggling import attempts
 from benchmarks.conformance.traversal import TRAVERSAL, prepare, targets, traverse
+from benchmarks.conformance.websocket import WEBSOCKET, converse, echoing
 from benchmarks.conformance.wire import Recorder, ScriptedBackend, listening
 from benchmarks.model import KB
 from benchmarks.processes import make_site, started
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from benchmarks.conformance.model import Attempt, Score
     from benchmarks.conformance.responses import Response
-    from benchmarks.conformance.wire import Collector
     from benchmarks.servers import Server
 
 QUICK_STEP: Final = 10
-GROUPS: Final = (SMUGGLING, RESPONSES, TRAVERSAL)
+GROUPS: Final = (SMUGGLING, RESPONSES, TRAVERSAL, WEBSOCKET)
 
 
 Case = TypeVar("Case", "Attempt", "Response")
@@ -69,16 +71,23 @@ async def _run_group(server: Server, group: str, plan: Plan, directory: Path, si
     places = {"ADMIN_PORT": ADMIN_PORT, "SECOND_BACKEND_PORT": NOWHERE_PORT}
     recorder = Recorder(PAUSE)
     scripts = dict(enumerate(thin(both_methods(), plan.step)))
-    backends: dict[str, Callable[[], Collector]] = {RESPONSES: lambda: ScriptedBackend(scripts)}
-    async with listening(BACKEND_PORT, backends.get(group, recorder)):
+    async with _backend(group, recorder, scripts):
         with started(server, directory, site, 1, (), backend_port=BACKEND_PORT, places=places) as running:
             await asyncio.to_thread(running.wait_ready, "/ready")
+            recorder.taken()
             if group == RESPONSES:
                 return await answer(server, scripts)
-            recorder.taken()
             if group == TRAVERSAL:
                 return await traverse(server, thin(targets(), plan.step), recorder)
+            if group == WEBSOCKET:
+                return await converse(server, BACKEND_PORT, conversations()[:: plan.step])
             return await smuggle(server, thin(attempts(), plan.step), recorder)
+
+
+def _backend(group: str, recorder: Recorder, scripts: Mapping[int, Response]) -> AbstractAsyncContextManager[None]:
+    if group == WEBSOCKET:
+        return echoing(BACKEND_PORT)
+    return listening(BACKEND_PORT, (lambda: ScriptedBackend(scripts)) if group == RESPONSES else recorder)
 
 
 def both_methods() -> list[Response]:

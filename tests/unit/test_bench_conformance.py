@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from benchmarks.conformance.frames import PING, TEXT, close, conversations, frame
 from benchmarks.conformance.judge import answers, judge_response, judge_second, judge_smuggling
 from benchmarks.conformance.model import SHOWN_BYTES, Attempt, Miss, Score, Seen, shown
 from benchmarks.conformance.peers import choose
@@ -16,6 +17,7 @@ from benchmarks.conformance.responses import Response, responses
 from benchmarks.conformance.run import both_methods, thin
 from benchmarks.conformance.smuggling import attempts
 from benchmarks.conformance.traversal import SECRET, SERVED, judge, targets
+from benchmarks.conformance.websocket import differs
 from benchmarks.conformance.wire import PLACE, plain_answer
 from benchmarks.machine import Machine
 from benchmarks.servers import BenchError
@@ -267,6 +269,41 @@ def test_targets_are_many_and_differ() -> None:
     assert made == targets()
     assert len(made) == len({one.data for one in made}) == len({(one.family, one.name) for one in made})
     assert len(made) > 6000
+
+
+def test_frames_are_as_in_the_rfcs_examples() -> None:
+    assert frame(TEXT, b"Hello", masked=False) == bytes.fromhex("810548656c6c6f")
+    assert frame(PING, b"Hello", masked=False) == bytes.fromhex("890548656c6c6f")
+    assert frame(2, b"*" * 256, masked=False)[:4] == bytes.fromhex("827e0100")
+    assert frame(2, b"*" * 65_536, masked=False)[:10] == bytes.fromhex("827f0000000000010000")
+    hidden = frame(TEXT, b"Hello")
+    assert bytes(byte ^ hidden[2 + at % 4] for at, byte in enumerate(hidden[6:])) == b"Hello"
+    assert close(1000, b"x")[:2] == b"\x88\x83"
+
+
+def test_conversations_are_many_and_named_once() -> None:
+    made = conversations()
+    assert len(made) > 300
+    assert len({(one.family, one.name) for one in made}) == len(made)
+    chopped = [one for one in made if one.name.endswith("by 7, chopped")]
+    assert chopped
+    assert all(len(piece) <= 7 for one in chopped for piece in one.pieces)
+
+
+@pytest.mark.parametrize(
+    ("through", "why"),
+    [
+        ((b"abc", True), ""),
+        ((b"abd", True), "from byte 2 of 3"),
+        ((b"ab", True), "from byte 2 of 3"),
+        ((b"abcd", True), "from byte 3 of 3"),
+        ((b"abc", False), "the connection stayed open"),
+    ],
+)
+def test_a_conversation_passes_when_it_is_the_same_through_the_server(through: tuple[bytes, bool], why: str) -> None:
+    told = differs((b"abc", True), through)
+    assert told.startswith(why)
+    assert bool(told) == bool(why)
 
 
 def report(*misses: Miss) -> Report:
