@@ -44,7 +44,7 @@ async def answer(server: Server, scripts: Mapping[int, Response]) -> Score:
     exchanges = await _exchange_all(server.port, scripts, LANES, PATIENCE)
     found = {number: why for number, script in scripts.items() if (why := _why(number, script, exchanges[number]))}
     # Another's bytes in the second answer can't come of lateness, and might not come again.
-    certain = {number for number in found if exchanges[number].second and exchanges[number].second_ended}
+    certain = {number for number in found if _second_is_wrong(number, exchanges[number])}
     again = {number: scripts[number] for number in found if number not in certain}
     exchanges |= await _exchange_all(server.port, again, SLOW_LANES, SLOW_PATIENCE)
     misses = tuple(
@@ -60,6 +60,10 @@ async def answer(server: Server, scripts: Mapping[int, Response]) -> Score:
 def _why(number: int, script: Response, exchange: Exchange) -> str:
     first = judge_response(script, method_of(script), exchange.first, ended=exchange.ended)
     return first or judge_second(number, exchange.second, ended=exchange.second_ended)
+
+
+def _second_is_wrong(number: int, exchange: Exchange) -> bool:
+    return bool(exchange.second and judge_second(number, exchange.second, ended=exchange.second_ended))
 
 
 async def _exchange_all(port: int, scripts: Mapping[int, Response], lanes: int, patience: float) -> dict[int, Exchange]:
