@@ -66,10 +66,11 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """A worker that was killed, and the client ports of the connections that it had then."""
+    """A worker that was killed, the client ports of the connections that it had then, and what its ids begin with."""
 
     at: int
     ports: frozenset[int]
+    life: str
 
     def met(self, one: Exchange) -> bool:
         """Whether it was this exchange's worker, while the exchange was going on."""
@@ -83,22 +84,14 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Killed:
-    """The kills, by the lives that they ended: each is known by the ids of answers on the connections that it had."""
+    """The kills, and by the lives that they ended."""
 
     kills: Sequence[Kill] = ()
     lives: Mapping[str, Kill] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, exchanges: Sequence[Exchange], kills: Sequence[Kill]) -> Killed:
-        lives = {}
-        for kill in kills:
-            near = Counter(
-                life_of(one.answer.id)
-                for one in exchanges
-                if one.answer.id and one.port in kill.ports and kill.at - 30 * FLUSH < one.began <= kill.at
-            )
-            lives.update({life: kill for life, _ in near.most_common(1)})
-        return cls(kills, lives)
+    def of(cls, kills: Sequence[Kill]) -> Killed:
+        return cls(kills, {kill.life: kill for kill in kills})
 
     def unlogged(self, one: Exchange, request_id: str) -> bool:
         """Whether the exchange may have no line because of a kill. `request_id`: empty when nobody was told it."""

@@ -178,9 +178,13 @@ class Soak:
         await asyncio.sleep(self._plan.kill / 2)
         while self._disturbing():
             status = await self._site.status()
-            pids = [worker["pid"] for worker in status["workers"] if worker["state"] == "ready"]
-            if pids:
-                self.result.kills.append(await self._site.kill_worker(chance.choice(pids)))
+            workers = [worker for worker in status["workers"] if worker["state"] == "ready"]
+            if workers:
+                worker = chance.choice(workers)
+                life = await self._site.life(worker["id"])
+                if not life:
+                    continue  # replaced meanwhile by a reload
+                self.result.kills.append(await self._site.kill_worker(worker["pid"], life))
                 self._last_disturbance = monotonic() - self._begin
             await asyncio.sleep(self._plan.kill)
 
@@ -234,7 +238,7 @@ class Soak:
         records = read_records(site.records.read_text(), dict(zip(SLOTS, slots, strict=True)))
         lines = read_lines(site.access_log.read_text())
         result.lines = len(lines.all)
-        killed = Killed.of(self._done, result.kills)
+        killed = Killed.of(result.kills)
         found = account(self._done, records, killed, lines)
         found.violations += result.account.violations
         result.account = found

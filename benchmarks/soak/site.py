@@ -16,7 +16,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from benchmarks.processes import REPOSITORY, command
 from benchmarks.servers import BenchError
-from benchmarks.soak.logged import Kill
+from benchmarks.soak.logged import Kill, life_of
 from benchmarks.soak.visits import LARGE_FILE, SMALL_FILE, write_file
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READY_SECONDS: Final = 30.0
+LIFE_SECONDS: Final = 5.0
 SLOTS: Final = ("production", "temp")
 TIMEOUTS: Final = {
     "header": "4s",
@@ -126,8 +127,19 @@ class Site:
             await asyncio.sleep(0.1)
         raise BenchError(f"the proxy is not ready\n{self.output()[-2000:]}")
 
-    async def kill_worker(self, pid: int) -> Kill:
-        """Holds the worker still, looks which clients it has, and kills it."""
+    async def life(self, worker: int) -> str:
+        """What the ids of the worker's requests begin with, of one that it has now; empty when it has none for 5 s."""
+        end = monotonic() + LIFE_SECONDS
+        while monotonic() < end:
+            _, answer = await self.call("GET", "/v1/apps/soak/inflight")
+            for one in answer["exchanges"]:
+                if one["worker"] == worker:
+                    return life_of(one["id"])
+            await asyncio.sleep(0.05)
+        return ""
+
+    async def kill_worker(self, pid: int, life: str) -> Kill:
+        """Holds the worker still, looks which clients it has, and kills it. `life`: what its ids begin with."""
         worker = psutil.Process(pid)
         os.kill(pid, signal.SIGSTOP)
         await asyncio.sleep(0.01)
@@ -135,7 +147,7 @@ class Site:
         ports = frozenset(one.raddr.port for one in connections if one.laddr.port == self.port and one.raddr)
         at = monotonic_ns()
         os.kill(pid, signal.SIGKILL)
-        return Kill(at, ports)
+        return Kill(at, ports, life)
 
     def reload(self) -> None:
         assert self.process is not None

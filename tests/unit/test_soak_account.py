@@ -39,7 +39,7 @@ def rules(
     if lines is None:
         status = exchange.answer.status or 499
         lines = (replace(LINE, status=status, cut=exchange.answer.end is End.CUT),)
-    killed = Killed.of([exchange], kills)
+    killed = Killed.of(kills)
     found = account([exchange], read_records(log, SLOTS), killed, Lines.of(lines))
     return [violation.rule for violation in found.violations]
 
@@ -176,11 +176,11 @@ def test_an_excuse_needs_a_line_in_the_access_log() -> None:
 
 def test_a_kill_excuses_only_the_clients_of_its_worker() -> None:
     cut = replace(GOOD, answer=answered(0, End.NONE))
-    assert rules(cut, SEEN, (Kill(10 * SECOND + 1, frozenset((5000,))),), lines=()) == []
-    assert rules(cut, SEEN, (Kill(10 * SECOND + 1, frozenset((5001,))),), lines=()) != []
-    assert rules(cut, SEEN, (Kill(20 * SECOND, frozenset((5000,))),), lines=()) != []
-    assert rules(cut, SEEN, (Kill(9 * SECOND, frozenset((5000,))),), lines=()) != []
-    assert rules(failed(502), SEEN, (Kill(10 * SECOND + 1, frozenset((5000,))),)) != []
+    assert rules(cut, SEEN, (Kill(10 * SECOND + 1, frozenset((5000,)), "aa"),), lines=()) == []
+    assert rules(cut, SEEN, (Kill(10 * SECOND + 1, frozenset((5001,)), "aa"),), lines=()) != []
+    assert rules(cut, SEEN, (Kill(20 * SECOND, frozenset((5000,)), "aa"),), lines=()) != []
+    assert rules(cut, SEEN, (Kill(9 * SECOND, frozenset((5000,)), "aa"),), lines=()) != []
+    assert rules(failed(502), SEEN, (Kill(10 * SECOND + 1, frozenset((5000,)), "aa"),)) != []
 
 
 def test_a_client_that_sends_on_over_the_limit_may_lose_a_large_early_answer_but_not_its_beginning() -> None:
@@ -243,33 +243,33 @@ def test_the_lines_of_clients_that_went_away_or_were_refused() -> None:
 
 
 def test_a_killed_workers_last_line_may_be_missing_and_only_its_last() -> None:
-    kill = Kill(11 * SECOND + SECOND // 2, frozenset((5000,)))
+    kill = Kill(11 * SECOND + SECOND // 2, frozenset((5000,)), "aa")
     assert rules(GOOD, SEEN, (kill,), lines=()) == []
     assert rules(GOOD, SEEN, (replace(kill, at=13 * SECOND),), lines=()) != []
-    assert rules(GOOD, SEEN, (replace(kill, ports=frozenset((5001,))),), lines=()) != []
+    assert rules(GOOD, SEEN, (replace(kill, life="bb"),), lines=()) != []
 
 
 def test_a_kill_excuses_a_missing_line_only_of_its_own_life() -> None:
-    kill = Kill(11 * SECOND + SECOND // 2, frozenset((5000,)))
+    kill = Kill(11 * SECOND + SECOND // 2, frozenset((5000,)), "aa")
     other = replace(GOOD, asked=Asked(8, "sized", 10), port=5001, answer=replace(GOOD.answer, id="bb000001"))
     records = read_records(SEEN + SEEN.replace("E 7", "E 8"), SLOTS)
-    found = account([GOOD, other], records, Killed.of([GOOD, other], [kill]), Lines())
+    found = account([GOOD, other], records, Killed.of([kill]), Lines())
     assert [violation.exchange.split()[2] for violation in found.violations] == [other.asked.target + ":"]
 
 
 def test_an_aborted_request_is_of_the_life_that_its_backend_saw() -> None:
-    kill = Kill(11 * SECOND, frozenset((5000,)))
+    kill = Kill(11 * SECOND, frozenset((5000,)), "aa")
     for life_seen, count in (("aa", 0), ("bb", 1)):
         records = read_records(f"E 7 1 arrived {10 * SECOND} {life_seen}000002\n", SLOTS)
         neighbour = replace(GOOD, visit="static file", asked=Asked(8, "file", 10))
         lines = Lines.of([replace(LINE, number=8, backend=None, slot="-")])
-        found = account([ABORTED, neighbour], records, Killed.of([neighbour], [kill]), lines)
+        found = account([ABORTED, neighbour], records, Killed.of([kill]), lines)
         assert len(found.violations) == count
 
 
 def test_a_request_whose_client_has_left_may_go_on_until_its_backend_is_late() -> None:
     for at, count in ((19, 0), (20, 1)):
-        killed = Killed((), {"aa": Kill(at * SECOND, frozenset())})
+        killed = Killed((), {"aa": Kill(at * SECOND, frozenset(), "aa")})
         records = read_records(f"E 7 1 arrived {10 * SECOND} aa000002\n", SLOTS)
         assert len(account([ABORTED], records, killed, Lines()).violations) == count
         assert len(account([GOOD], records, killed, Lines()).violations) > 0
@@ -293,10 +293,10 @@ def test_a_gap_in_a_life_and_a_last_request_that_only_its_client_knows_are_viola
     last = replace(GOOD, answer=replace(GOOD.answer, id="aa000003"))
     lines = Lines.of(life(1, 2))
     assert [rule for rule, _ in life_rules([last], lines, Killed(), (), 2)] == ["a worker's log is not whole"]
-    kill = Kill(11 * SECOND, frozenset((5000,)))
-    assert life_rules([last], lines, Killed.of([last], [kill]), (), 3) == []
-    assert [rule for rule, _ in life_rules([last], lines, Killed.of([last], [kill]), (), 4)] == ["sums"]
-    assert len(life_rules([last], lines, Killed.of([last], [replace(kill, ports=frozenset((1,)))]), (), 2)) == 1
+    kill = Kill(11 * SECOND, frozenset((5000,)), "aa")
+    assert life_rules([last], lines, Killed.of([kill]), (), 3) == []
+    assert [rule for rule, _ in life_rules([last], lines, Killed.of([kill]), (), 4)] == ["sums"]
+    assert len(life_rules([last], lines, Killed.of([replace(kill, life="bb")]), (), 2)) == 1
 
 
 def test_lines_are_read_with_what_the_account_needs() -> None:
