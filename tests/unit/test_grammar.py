@@ -97,6 +97,11 @@ def read_chunked(data: bytes) -> None:
         ChunkedBody().feed(data)
 
 
+def read_decoded(data: bytes) -> None:
+    with contextlib.suppress(BodyError):
+        ChunkedBody(decode=True).feed(data)
+
+
 def collect(data: bytes) -> None:
     buffer = HeadBuffer(request_begins)
     for index in range(len(data)):
@@ -119,6 +124,8 @@ HOSTILE: dict[str, tuple[Callable[[bytes], None], Callable[[int], bytes]]] = {
     "a value": (read_response, lambda n: b"HTTP/1.1 200 OK\r\nX: " + b"a" * n),
     "a reason": (read_response, lambda n: b"HTTP/1.1 200 " + b"\t" * n + b"\n"),
     "chunks": (read_chunked, lambda n: b"1;a\r\nx\r\n" * (n // 8)),
+    "chunks, decoded": (read_decoded, lambda n: b"1\r\na\r\n01\r\na\r\n" * (n // 13)),
+    "chunks, one by one": (read_decoded, lambda n: (b"10\r\n" + b"a" * 16 + b"\r\n") * (n // 22)),
     "line ends in a chunk": (read_chunked, lambda n: b"%x\r\n" % n + b"\r\n" * (n // 2)),
     "fields in pieces": (collect, lambda n: (HEAD + b"a: b\r\n" * (n // 6))[:n]),
     "a line in pieces": (collect, lambda n: b"a" * n),
