@@ -115,6 +115,10 @@ _BODIES: Final = (
               sent=(b"HTTP/1.1 100 Continue",)),
     _accepted("16", "103-twice", _head(b"Link: </a>", line=b"HTTP/1.1 103 Early Hints") * 2
               + _head(b"Content-Length: 0"), sent=(b"Link: </a>",)),
+    _accepted("16", "1xx-with-a-body-s-length", _head(b"Content-Length: 3", line=b"HTTP/1.1 103 Early Hints")
+              + _head(b"Content-Length: 5") + b"hello", body=b"hello", withheld=(b"Length: 3",)),
+    _accepted("16", "1xx-chunked", _head(b"Transfer-Encoding: chunked", line=b"HTTP/1.1 103 Early Hints")
+              + _head(b"Content-Length: 5") + b"hello", body=b"hello", withheld=(b"chunked",)),
     _accepted("16", "1xx-hop-by-hop", _head(b"Connection: X-Hop", b"X-Hop: 1", b"Keep-Alive: x", b"Link: </a>",
               line=b"HTTP/1.1 103 Early Hints") + _head(b"Content-Length: 0"), sent=(b"Link: </a>",),
               withheld=(b"Hop", b"Keep")),
