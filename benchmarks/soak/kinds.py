@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.soak import bad_clients, visits
@@ -47,6 +48,7 @@ async def visit(visitor: Visitor) -> None:
     """One client's visit. Raises OSError when it can't connect."""
     kind = visitor.chance.choices(KINDS, [one.weight for one in KINDS])[0]
     wire = await connect(visitor.port, kind.receive_buffer)
+    visitor.opened = monotonic_ns()
     try:
         await kind.visit(visitor, wire)
     finally:

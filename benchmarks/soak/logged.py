@@ -66,20 +66,27 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """A worker that was killed, the client ports of the connections that it had then, and what its ids begin with."""
+    """A worker that was killed, the client ports of the connections that it had then, and what its ids begin with.
+
+    `stopped`: when it had been held still, before it was looked at and killed; 0 when it was not.
+    """
 
     at: int
     ports: frozenset[int]
     life: str
+    stopped: int = 0
 
     def met(self, one: Exchange) -> bool:
-        """Whether it was this exchange's worker, while the exchange was going on."""
-        return one.port in self.ports and one.began <= self.at <= one.ended
+        """Whether the exchange's connection was this worker's, and not over yet.
+
+        A client may begin one more exchange on it before it sees that it has ended.
+        """
+        return one.port in self.ports and one.opened <= self.at <= one.ended
 
     def unlogged(self, one: Exchange) -> bool:
         """Whether the line of an exchange of its worker's may not have been written yet."""
         goes_on = LEFT if one.visit == "aborted" else 0
-        return one.began <= self.at <= one.ended + goes_on + FLUSH
+        return one.began <= self.at and (self.stopped or self.at) <= one.ended + goes_on + FLUSH
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,7 @@ class Killed:
     def unlogged(self, one: Exchange, request_id: str) -> bool:
         """Whether the exchange may have no line because of a kill. `request_id`: empty when nobody was told it."""
         if not request_id:
-            return any(kill.unlogged(one) for kill in self.kills)
+            return any(kill.met(one) or kill.unlogged(one) for kill in self.kills)
         kill = self.lives.get(life_of(request_id))
         return kill is not None and kill.unlogged(one)
 

@@ -122,7 +122,7 @@ def to_json(result: Result, made: datetime, commit: str) -> str:
             "retried": result.account.retried,
             "log_lines": result.lines,
             "counted": None if result.after is None else result.after.counted,
-            "killed_at": [kill.at for kill in result.kills],
+            "kills_at": [{"stopped": kill.stopped, "killed": kill.at} for kill in result.kills],
             "excused": dict(result.account.excused),
             "outcomes": [{"client": v, "backend": b, "ended": dict(ends)} for (v, b), ends in sorted(kinds.items())],
             "violations": [{"rule": one.rule, "exchange": one.exchange} for one in result.account.violations],

@@ -141,13 +141,14 @@ class Site:
     async def kill_worker(self, pid: int, life: str) -> Kill:
         """Holds the worker still, looks which clients it has, and kills it. `life`: what its ids begin with."""
         worker = psutil.Process(pid)
+        stopped = monotonic_ns()
         os.kill(pid, signal.SIGSTOP)
         await asyncio.sleep(0.01)
         connections = await asyncio.to_thread(worker.net_connections, "tcp")
         ports = frozenset(one.raddr.port for one in connections if one.laddr.port == self.port and one.raddr)
         at = monotonic_ns()
         os.kill(pid, signal.SIGKILL)
-        return Kill(at, ports, life)
+        return Kill(at, ports, life, stopped)
 
     def reload(self) -> None:
         assert self.process is not None

@@ -40,7 +40,7 @@ class Exchange:
     """One request as its client saw it. `visit`: the client's kind; times are monotonic nanoseconds.
 
     `right`: the answer's content is what it must be, as far as it came. `alone`: an earlier answer on the connection
-    had announced its end, so this request is not to be answered.
+    had announced its end, so this request is not to be answered. `opened`: when the connection was.
     """
 
     asked: Asked
@@ -53,17 +53,22 @@ class Exchange:
     right: bool = True
     alone: bool = False
     sent: Sent = Sent.HEAD
+    opened: int = 0
 
 
 @dataclass(slots=True)
 class Visitor:
-    """What a visit needs: a chance of its own, the next request's number, and where to note what came of it."""
+    """What a visit needs: a chance of its own, the next request's number, and where to note what came of it.
+
+    `opened`: when its connection was, in monotonic nanoseconds.
+    """
 
     port: int
     chance: random.Random
     number: Callable[[], int]
     done: list[Exchange] = field(repr=False)
     large: bool = True
+    opened: int = 0
 
     def ask(self, behaviour: Behaviour, method: str = "GET", *, size: int | None = None) -> Asked:
         if size is None:
@@ -85,7 +90,8 @@ class Visitor:
 
     def note(self, exchange: Exchange) -> None:
         """Keeps the exchange without its content, which has been looked at: a long run would not fit into memory."""
-        self.done.append(replace(exchange, answer=replace(exchange.answer, body=b"")))
+        answer = replace(exchange.answer, body=b"")
+        self.done.append(replace(exchange, answer=answer, opened=self.opened))
 
     def head(self, what: Asked, method: str, *fields: str, minor: int = 1) -> bytes:
         lines = [f"{method} {what.target} HTTP/1.{minor}", "Host: soak", *fields]

@@ -23,6 +23,7 @@ GOOD = Exchange(
     11 * SECOND,
     5000,
     Answer(End.WHOLE, 200, close=False, id=ID),
+    opened=8 * SECOND,
 )
 SEEN = f"E 7 1 arrived {10 * SECOND}\nE 7 1 whole {10 * SECOND}\n"
 LINE = Line(ID, 7, 200, "production", 1)
@@ -179,7 +180,9 @@ def test_a_kill_excuses_only_the_clients_of_its_worker() -> None:
     assert rules(cut, SEEN, (Kill(10 * SECOND + 1, frozenset((5000,)), "aa"),), lines=()) == []
     assert rules(cut, SEEN, (Kill(10 * SECOND + 1, frozenset((5001,)), "aa"),), lines=()) != []
     assert rules(cut, SEEN, (Kill(20 * SECOND, frozenset((5000,)), "aa"),), lines=()) != []
-    assert rules(cut, SEEN, (Kill(9 * SECOND, frozenset((5000,)), "aa"),), lines=()) != []
+    assert rules(cut, SEEN, (Kill(7 * SECOND, frozenset((5000,)), "aa"),), lines=()) != []
+    begun_on_it = Kill(9 * SECOND, frozenset((5000,)), "aa")
+    assert rules(cut, "", (begun_on_it,), lines=()) == []
     assert rules(failed(502), SEEN, (Kill(10 * SECOND + 1, frozenset((5000,)), "aa"),)) != []
 
 
@@ -246,6 +249,8 @@ def test_a_killed_workers_last_line_may_be_missing_and_only_its_last() -> None:
     kill = Kill(11 * SECOND + SECOND // 2, frozenset((5000,)), "aa")
     assert rules(GOOD, SEEN, (kill,), lines=()) == []
     assert rules(GOOD, SEEN, (replace(kill, at=13 * SECOND),), lines=()) != []
+    assert rules(GOOD, SEEN, (replace(kill, at=13 * SECOND, stopped=kill.at),), lines=()) == []
+    assert rules(GOOD, SEEN, (replace(kill, at=9 * SECOND, stopped=9 * SECOND),), lines=()) != []
     assert rules(GOOD, SEEN, (replace(kill, life="bb"),), lines=()) != []
 
 
