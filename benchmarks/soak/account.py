@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.soak.asked import BEHAVIOURS, SAFE_METHODS
 from benchmarks.soak.client import Answer, End
-from benchmarks.soak.logged import log_rules, stray_rules
+from benchmarks.soak.logged import Line, log_rules, stray_rules
 from proxy.net.downstream import MAX_LINGER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchmarks.soak.logged import Kill, Killed, Line, Lines
+    from benchmarks.soak.logged import Killed, Lines
     from benchmarks.soak.visits import Exchange
 
 LISTED: Final = 40
@@ -113,7 +113,7 @@ def account(exchanges: Sequence[Exchange], records: Records, killed: Killed, lin
         result.table[one.visit, one.asked.behaviour, _shown(one)] += 1
         line = next(iter(lines.of_exchange(one)), None)
         rules = [
-            *_answer_rules(one, seen, line, records, killed.kills, result.excused),
+            *_answer_rules(one, seen, [line] if line else _lost(one, seen, records, killed), records, killed, result),
             *_backend_rules(one, seen, line, records),
             *log_rules(one, lines, killed, arrived=bool(seen.steps), request_id=seen.id),
         ]
@@ -136,9 +136,10 @@ def _shown(one: Exchange) -> str:
 
 
 def _answer_rules(
-    one: Exchange, seen: Seen, line: Line | None, records: Records, kills: Sequence[Kill], excused: Counter[str]
+    one: Exchange, seen: Seen, lines: Sequence[Line], records: Records, killed: Killed, result: Account
 ) -> list[str]:
-    answer = one.answer
+    """`lines`: its line in the access log, or each that a killed worker may have owed."""
+    answer, excused = one.answer, result.excused
     if not one.right:
         return ["the content is wrong"]
     if one.visit == "aborted" or (stated(one, answer) and (seen.arrived or _own_answer(one))):
@@ -146,14 +147,26 @@ def _answer_rules(
     if one.alone and answer.end is End.NONE:
         excused["pipelined behind an announced end"] += 1
         return []
-    if answer.end in (End.CUT, End.NONE) and any(kill.met(one) for kill in kills):
+    if answer.end in (End.CUT, End.NONE) and any(kill.met(one) for kill in killed.kills):
         excused["its worker was killed"] += 1
         return []
-    reason = _excuse(one, seen, line, records)
+    reason = next((reason for line in lines if (reason := _excuse(one, seen, line, records))), "")
     if reason:
         excused[reason] += 1
         return []
     return [f"{one.visit}, {one.asked.behaviour}: {_shown(one)} is not a stated answer"]
+
+
+def _lost(one: Exchange, seen: Seen, records: Records, killed: Killed) -> list[Line]:
+    """What the line of an exchange may have said that a killed worker did not write any more."""
+    request_id, number, status = one.answer.id, one.asked.number, one.answer.status
+    if not killed.unlogged(one, request_id or seen.id):
+        return []
+    return [
+        Line(request_id, number, status, slot, backend)
+        for slot, ports in records.slots.items()
+        for backend in (None, *ports)
+    ]
 
 
 def _own_answer(one: Exchange) -> bool:
@@ -185,11 +198,9 @@ def stated(one: Exchange, answer: Answer) -> bool:
     return whole and answer.status in behaviour.statuses
 
 
-def _excuse(one: Exchange, seen: Seen, line: Line | None, records: Records) -> str:
+def _excuse(one: Exchange, seen: Seen, line: Line, records: Records) -> str:
     """Why this request may have come to this; empty: it may not. Each reason is what happened to just this request."""
     answer = one.answer
-    if line is None:
-        return ""
     if answer.end is End.CUT:
         # The proxy reads on for at most 1 MiB after an answer; then a client that still sends is reset, and what was
         # still on its way to the client is lost with that (RFC 9112 section 9.6).

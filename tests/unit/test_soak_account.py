@@ -175,6 +175,15 @@ def test_an_excuse_needs_a_line_in_the_access_log() -> None:
     assert len(rules(failed(502), MISSED, lines=())) == 2
 
 
+def test_when_a_killed_worker_owes_the_line_the_backends_notes_still_have_to_excuse_it() -> None:
+    kill = Kill(11 * SECOND, frozenset(), "aa")
+    assert rules(failed(502), MISSED, (kill,), lines=()) == []
+    assert rules(failed(502, "GET"), SLAMMED, (kill,), lines=()) == []
+    assert rules(failed(502), "", (kill,), lines=()) != []
+    assert rules(failed(502), SEEN, (kill,), lines=()) != []
+    assert rules(failed(502), MISSED, (replace(kill, life="bb"),), lines=()) != []
+
+
 def test_a_kill_excuses_only_the_clients_of_its_worker() -> None:
     cut = replace(GOOD, answer=answered(0, End.NONE))
     assert rules(cut, SEEN, (Kill(10 * SECOND + 1, frozenset((5000,)), "aa"),), lines=()) == []
