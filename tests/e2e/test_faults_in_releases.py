@@ -22,11 +22,8 @@ pytestmark = [pytest.mark.tomcat, pytest.mark.timeout(400)]
 
 ROWS = (
     "swap: start temp: idle Tomcat",
-    "swap: switch to temp: deployer",
+    "swap: switch to temp: supervisor",
     "swap: watch temp: active Tomcat",
-    "return: stop production: supervisor",
-    "return: start production: deployer",
-    "return: switch to production: supervisor",
 )
 
 

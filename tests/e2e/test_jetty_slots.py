@@ -33,6 +33,7 @@ pytestmark = [pytest.mark.tomcat]
 CONFIGURATION = """\
 app: shop
 kind: jetty
+jetty: {{jvm: "-XX:TieredStopAtLevel=1"}}
 slots:
   production: {{http_port: {p0}, base: "{base}/production"}}
   temp: {{http_port: {p1}, base: "{base}/the temp"}}

@@ -23,6 +23,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from shop_wars import ShopWars
+
 pytestmark = pytest.mark.tomcat
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,13 +199,9 @@ def build(out: Path, version: str, variant: str = "", env: dict[str, str] | None
 
 
 @pytest.fixture(scope="module")
-def wars(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("wars")
-    paths = {context: folder / f"{context}.war" for context in WARS}
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(build, paths[context], *WARS[context]) for context in WARS]:
-            done.result()
-    return paths
+def wars(shop_wars: ShopWars) -> dict[str, Path]:
+    built = shop_wars.get_all((int(version), variant) for version, variant in WARS.values())
+    return dict(zip(WARS, built, strict=True))
 
 
 @pytest.fixture(scope="module")

@@ -73,6 +73,7 @@ class Ground:
                 peers=(Peer(ports[5 if number == 1 else 2], 3 - number),),
                 context=context,
                 user="tomcat",
+                jvm=("-XX:TieredStopAtLevel=1",),
             )
             made.append(Instance(spec, self.home, self.java, env=os.environ))
             made[-1].prepare()
