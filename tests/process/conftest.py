@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 from proxy_process import Backend, ProxyProcess
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_public_authorities() -> Iterator[None]:
+    """aiohttp reads all of the machine's certificate authorities when it is imported: a tenth of a second of every
+    proxy's start, and here nobody asks a public server."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SSL_CERT_FILE", os.devnull)
+        environment.setenv("SSL_CERT_DIR", os.devnull)
+        yield
 
 
 @pytest.fixture

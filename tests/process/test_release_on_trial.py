@@ -180,7 +180,7 @@ def test_a_good_release_is_confirmed_at_each_switch(site: TrialSite) -> None:
 
 @pytest.mark.parametrize("then", ["rollback", "resume", "release"])
 def test_a_killed_deployers_switch_is_undone_by_the_proxy(site: TrialSite, then: str) -> None:
-    site.watch("for: 2s, grace: 1s")
+    site.watch("for: 1s, grace: 1s")
     with site.users() as seen:
         site.killed_in_the_watch(site.deployed.war(2), "return")
         during = site.deployed.run("status").stdout
@@ -201,7 +201,7 @@ def test_a_killed_deployers_switch_is_undone_by_the_proxy(site: TrialSite, then:
 
 @pytest.mark.parametrize(("strategy", "then"), [("return", "resume"), ("swap", "resume"), ("return", "rollback")])
 def test_a_trial_is_taken_over_from_a_killed_deployer(site: TrialSite, strategy: str, then: str) -> None:
-    site.watch("for: 2s, grace: 60s")
+    site.watch("for: 1s, grace: 60s")
     with site.users() as seen:
         site.killed_in_the_watch(site.deployed.war(2), strategy)
         assert site.version() == "ok 2"

@@ -11,7 +11,7 @@ from benchmarks.soak.run import Plan, soak
 if TYPE_CHECKING:
     from pathlib import Path
 
-PLAN = Plan(seconds=8, seed=20, rate=120, switch=1, kill=4, reload=4, window=1.5, sample=1, large=False)
+PLAN = Plan(seconds=6, seed=20, rate=160, switch=1, kill=3, reload=3, window=1.5, sample=1, large=False)
 
 
 async def test_every_request_of_a_short_soak_is_accounted_for_and_nothing_is_left(tmp_path: Path) -> None:
