@@ -86,6 +86,11 @@ class Asked:
     def target(self) -> str:
         return f"/soak/{self.number}/{self.behaviour}/{self.size}/{self.upload}"
 
+    @property
+    def late(self) -> bool:
+        """Whether the backend reads the whole request before it answers, where it could do either."""
+        return self.number % 2 == 0
+
 
 def asked(target: str) -> Asked | None:
     """What a target asks for; None for one that isn't the load's."""

@@ -62,7 +62,7 @@ class Connection:
             return True
         request_id = self._head.partition(b"\r\nX-Request-Id: ")[2].partition(b"\r\n")[0].decode("latin-1")
         self._log.step(what.number, self._port, "arrived", request_id)
-        late = what.number % 2 == 0 and what.behaviour not in ("early", "echo")
+        late = what.late and what.behaviour not in ("early", "echo")
         faulty = what.behaviour in FAULTY
         try:
             if late or not (faulty or what.behaviour in ("early", "echo")):
