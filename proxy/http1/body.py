@@ -50,7 +50,8 @@ class ChunkedBody:
     """Walks over a chunked body as it comes in.
 
     `feed` returns the bytes to send on: by default the coding itself, byte for byte but for chunk extensions, which
-    are left out; with `decode` only the payload. A chunk line or trailer is returned only once it is whole and valid.
+    are left out; with `decode` only the payload. A chunk line or trailer is returned only once it is whole and valid,
+    the last chunk's line with the trailers.
     """
 
     __slots__ = ("_decode", "_in_trailers", "_owed", "_partial", "_seen", "_surplus", "done", "payload")
@@ -81,7 +82,7 @@ class ChunkedBody:
         small = False
         while position < size:
             if self._in_trailers:
-                return self._trailers(data, position, unsent, out)
+                return self._trailers(data, position, out)
             if self._owed:
                 end = position + self._owed
                 content_end = min(end - 2, size)
@@ -118,15 +119,19 @@ class ChunkedBody:
             size_end = line.end(1)
             if size_end + 2 < line_end or data[position] == _ZERO:
                 self._count_surplus(size_end - position, chunk_size, line_end - 2 - size_end)
-                if size_end + 2 < line_end and not self._decode:
-                    out.append(data[unsent:size_end])
-                    unsent = line_end - 2
+            if not chunk_size:
+                # Its line is sent with the trailers: some clients take it for the end of a body that is then cut off.
+                if not self._decode:
+                    out.append(data[unsent:position])
+                self._in_trailers = True
+                position = unsent = line_end
+                continue
+            if size_end + 2 < line_end and not self._decode:
+                out.append(data[unsent:size_end])
+                unsent = line_end - 2
             position = line_end
             small = chunk_size < 16
-            if chunk_size:
-                self._owed = chunk_size + 2
-            else:
-                self._in_trailers = True
+            self._owed = chunk_size + 2
         return self._sent(data, position, unsent, out), b""
 
     def _small_chunks(self, data: bytes, position: int, out: list[bytes]) -> int:
@@ -156,7 +161,7 @@ class ChunkedBody:
             out.append(data[unsent:position])
         return b"".join(out)
 
-    def _trailers(self, data: bytes, position: int, unsent: int, out: list[bytes]) -> tuple[bytes, bytes]:
+    def _trailers(self, data: bytes, position: int, out: list[bytes]) -> tuple[bytes, bytes]:
         unseen = max(position, position + self._seen - 3)
         if data.startswith(b"\r\n", position):
             end = position + 2
@@ -169,7 +174,7 @@ class ChunkedBody:
             if PLAUSIBLE.fullmatch(data, unseen) is None:
                 raise BodyError("a trailer is not valid")
             self._seen = len(data) - position
-            return self._sent(data, position, unsent, out), b""
+            return self._sent(data, position, position, out), b""
         if FIELD_BLOCK.fullmatch(data, position, end) is None:
             raise BodyError("a trailer is not valid")
         if data.count(b"\n", position, end) - 1 > MAX_TRAILER_FIELDS:
@@ -178,7 +183,7 @@ class ChunkedBody:
         rest = data[end:]
         if self._decode:
             return b"".join(out), rest
-        out.append(data[unsent:position])
+        out.append(b"0\r\n")
         out.append(_allowed_trailers(data[position:end]))
         return b"".join(out), rest
 

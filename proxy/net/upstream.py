@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -20,6 +21,9 @@ MAX_RESPONSE_HEAD: Final = 64 * 1024
 MAX_INTERIM: Final = 32
 """1xx responses before the final one; more is a fault of the backend."""
 WRITE_BUFFER: Final = 64 * 1024
+MAX_REST: Final = 1024 * 1024
+"""What is read at most after a write has failed."""
+_PIECE: Final = 64 * 1024
 
 
 class BackendError(RequestError):
@@ -241,7 +245,27 @@ class Upstream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.pool.discard(self)
+        if exc is not None and self._sink is not None and self._state != _TUNNEL:
+            self._read_rest()
         self._stream_ended(exc)
+
+    def _read_rest(self) -> None:
+        """Reads what the backend had said before a write to it failed.
+
+        One that answers an upload early and closes, as Tomcat does with 413, resets the connection: the transport gives
+        up when it next writes, and leaves the answer unread in the kernel.
+        """
+        connection = self.transport.get_extra_info("socket")
+        if connection is None:
+            return
+        for _ in range(MAX_REST // _PIECE):
+            try:
+                data = os.read(connection.fileno(), _PIECE)
+            except OSError:
+                return
+            if not data or self._sink is None:
+                return
+            self.data_received(data)
 
     def _stream_ended(self, error: Exception | None) -> None:
         """No more bytes will come; `error` is None when the backend said so."""

@@ -128,8 +128,8 @@ LOOSENINGS: Final = (
     _one(
         "extensions stay here",
         BODY,
-        "                if size_end + 2 < line_end and not self._decode:",
-        "                if False:",
+        "            if size_end + 2 < line_end and not self._decode:",
+        "            if False:",
     ),
     _one("no framing in trailers", BODY, "if name in _FORBIDDEN_TRAILERS or", "if False or"),
     _one("no twins with _", GRAMMAR, 'b"[-_]" if letter == "-"', 'b"-" if letter == "-"'),

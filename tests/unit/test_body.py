@@ -59,8 +59,8 @@ def test_a_line_is_passed_on_only_when_it_is_whole() -> None:
     assert body.feed(b"\r") == (b"", b"")
     assert body.feed(b"\na") == (b"3\r\na", b"")
     assert body.feed(b"bc\r") == (b"bc", b"")
-    assert body.feed(b"\n0\r\nX-A: ") == (b"\r\n0\r\n", b"")
-    assert body.feed(b"b\r\n\r\nrest") == (b"X-A: b\r\n\r\n", b"rest")
+    assert body.feed(b"\n0\r\nX-A: ") == (b"\r\n", b"")
+    assert body.feed(b"b\r\n\r\nrest") == (b"0\r\nX-A: b\r\n\r\n", b"rest")
 
 
 def test_extensions_go_and_the_chunks_around_them_stay() -> None:

@@ -86,7 +86,7 @@ _VALID: Final = (
     _accepted("one", b"3\r\nabc\r\n" + _END, payload=b"abc"),
     _accepted("upper-and-lower-case", b"0A\r\n0123456789\r\n0a\r\n0123456789\r\n" + _END, payload=b"0123456789" * 2),
     _accepted("16-digits-small", b"0000000000000003\r\nabc\r\n" + _END, payload=b"abc"),
-    _accepted("zeros-last", b"3\r\nabc\r\n0000\r\n\r\n", payload=b"abc"),
+    _accepted("zeros-last", b"3\r\nabc\r\n0000\r\n\r\n", payload=b"abc", forwarded=b"3\r\nabc\r\n" + _END),
     _accepted("line-ends-inside", b"4\r\n\r\n\r\n\r\n5\r\n0\r\n\r\n\r\n" + _END, payload=b"\r\n\r\n0\r\n\r\n"),
     _accepted("rest", b"1\r\na\r\n" + _END + b"GET / HTTP/1.1\r\n", payload=b"a", rest=b"GET / HTTP/1.1\r\n"),
     _accepted("100-trailers", b"0\r\n" + b"X: a\r\n" * 100 + b"\r\n", payload=b"",
@@ -110,8 +110,8 @@ _VALID: Final = (
     _accepted("data-cut", b"3\r\nab", done=False, payload=b"ab", case="18"),
     _accepted("data-end-cut", b"3\r\nabc\r", done=False, payload=b"abc", forwarded=b"3\r\nabc", case="18"),
     _accepted("no-last", b"3\r\nabc\r\n", done=False, payload=b"abc", case="18"),
-    _accepted("last-cut", b"3\r\nabc\r\n0\r\n", done=False, payload=b"abc", case="18"),
-    _accepted("end-cut", b"0\r\n\r", done=False, forwarded=b"0\r\n", case="18"),
+    _accepted("last-cut", b"3\r\nabc\r\n0\r\n", done=False, payload=b"abc", forwarded=b"3\r\nabc\r\n", case="18"),
+    _accepted("end-cut", b"0\r\n\r", done=False, forwarded=b"", case="18"),
 )  # fmt: skip
 
 _TRAILERS: Final = (
