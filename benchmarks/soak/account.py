@@ -192,10 +192,9 @@ def stated(one: Exchange, answer: Answer) -> bool:
             return True
     behaviour = BEHAVIOURS[one.asked.behaviour]
     if behaviour.cut:
-        # A chunk that is not valid may come with the head: then nothing was sent yet. And a backend that closes with a
-        # part of the upload unread resets the connection, which may take its answer (RFC 9112 section 9.6).
-        unsent = behaviour.name == "garbage-chunk" or (one.asked.upload > 0 and not one.asked.late)
-        return (unsent and whole and answer.status == 502) or (answer.end is End.CUT and answer.status == 200)
+        # A chunk that is not valid may come with the head: then nothing was sent yet.
+        early = behaviour.name == "garbage-chunk" and whole and answer.status == 502
+        return early or (answer.end is End.CUT and answer.status == 200)
     return whole and answer.status in behaviour.statuses
 
 
