@@ -20,6 +20,7 @@ import uvloop
 
 from proxy.core import orders
 from proxy.errors import LinkError, OperatorError
+from proxy.net.accepting import accept_on
 from proxy.net.access_log import AccessLog
 from proxy.net.app import FRAME_SECONDS, App
 from proxy.net.channel import Channel
@@ -239,8 +240,7 @@ class Worker:
         server = Server(loaded.settings, apps, loop=self._loop, now=monotonic, log=log)
         self._server = server
         for listener in self._listeners:
-            acceptor = await self._loop.create_server(lambda: Downstream(server), sock=listener.dup(), backlog=BACKLOG)
-            self._acceptors.append(acceptor)
+            self._acceptors += await accept_on(listener, lambda: Downstream(server), BACKLOG)
         server.start_clock()
         # What is there now stays: the collector need not look at it again.
         gc.collect()
