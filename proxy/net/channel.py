@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.errors import LinkError
+from proxy.net.leftover import leftover
 
 if TYPE_CHECKING:
     import socket
@@ -20,7 +21,6 @@ MAX_UNSENT: Final = 64 * 1024 * 1024
 MAX_REST: Final = 16 * 1024 * 1024
 """What is read at most after a write has failed; a socket's buffer holds less."""
 _PREFIX: Final = 4
-_PIECE: Final = 64 * 1024
 
 
 class Channel(asyncio.Protocol):
@@ -137,12 +137,8 @@ class Channel(asyncio.Protocol):
         self._on_closed(self._error or exc)
 
     def _read_rest(self) -> None:
-        for _ in range(MAX_REST // _PIECE):
-            try:
-                data = self._reading.recv(_PIECE)
-            except OSError:
-                return
-            if not data or not self._listening:
+        for data in leftover(self._reading.fileno(), MAX_REST):
+            if not self._listening:
                 return
             self.data_received(data)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import select
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from proxy.errors import RequestError
 from proxy.http1.body import BodyError, ChunkedBody
 from proxy.http1.head import HeadBuffer, ResponseError, ResponseHead, parse_response, response_begins
+from proxy.net.leftover import leftover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sized
@@ -23,7 +23,6 @@ MAX_INTERIM: Final = 32
 WRITE_BUFFER: Final = 64 * 1024
 MAX_REST: Final = 1024 * 1024
 """What is read at most after a write has failed."""
-_PIECE: Final = 64 * 1024
 
 
 class BackendError(RequestError):
@@ -258,12 +257,8 @@ class Upstream(asyncio.Protocol):
         connection = self.transport.get_extra_info("socket")
         if connection is None:
             return
-        for _ in range(MAX_REST // _PIECE):
-            try:
-                data = os.read(connection.fileno(), _PIECE)
-            except OSError:
-                return
-            if not data or self._sink is None:
+        for data in leftover(connection.fileno(), MAX_REST):
+            if self._sink is None:
                 return
             self.data_received(data)
 
