@@ -29,6 +29,10 @@ def row(what: str) -> str:
     [
         ("request line", f"{head.MAX_REQUEST_LINE:,} bytes"),
         ("a chunk's line", f"{body.MAX_CHUNK_LINE:,} bytes"),
+        (
+            "chunk extensions and superfluous zeros, together",
+            f"{body.MAX_SURPLUS // KIB} KiB and a sixteenth of the payload; one zero is free",
+        ),
         ("trailers", f"{body.MAX_TRAILERS // KIB} KiB, {body.MAX_TRAILER_FIELDS} fields"),
         ("passes through this proxy (`Via`)", f"{head.MAX_PASSES} |"),
         ("segments that may be read in two ways (`;`, `%2e`, `//`)", f"{routes.MAX_AMBIGUOUS} |"),
