@@ -157,7 +157,7 @@ class App:
             self._order_files()
         for runtime in self.slots.values():
             for pool in runtime.pools.values():
-                pool.close_aged(now)
+                pool.look(now)
 
     def _apply(self, effects: Effects) -> None:
         if effects.look_again is not None:

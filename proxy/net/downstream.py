@@ -127,12 +127,12 @@ class Downstream(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether it waits for a request of which nothing has come, or but an empty line."""
-        return self._state == _HEAD and (not self._partial or self._partial.blank)
+        return self.awaits_head and (not self._partial or self._partial.blank)
 
     @property
     def awaits_head(self) -> bool:
         """Whether it waits for a request, or for the rest of its head."""
-        return self._state == _HEAD
+        return self._state == _HEAD and not self._pipelined
 
     @property
     def waits_since(self) -> float:
@@ -154,8 +154,13 @@ class Downstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         state = self._state
         if state == _HEAD:
+            server = self._server
+            server.turn_left -= 1
             if self._pipelined or self._write_paused or self._running:
                 self._requests(data)
+            elif server.turn_left < 0:
+                self._pipelined = data
+                server.in_next_turn(self._requests)
             else:
                 rest = self._request(data)
                 if rest:
@@ -232,7 +237,7 @@ class Downstream(asyncio.Protocol):
             self._pipelined = b""
             turns -= 1
             if not turns and data and self._state == _HEAD:
-                self._server.loop.call_soon(self._requests, b"")
+                self._server.in_next_turn(self._requests)
                 break
         self._running = False
         if data:
@@ -639,7 +644,7 @@ class Downstream(asyncio.Protocol):
         was = self.deadline
         self.deadline = now + LINGER_SECONDS
         exchange = self._exchange
-        if self._state == _HEAD:
+        if self.awaits_head:
             if not self.idle:
                 self._refuse(HeadError(408, "the request's head did not come in time"))
             elif self._head is not None and not self._server.stopping:

@@ -13,8 +13,6 @@ from proxy.net.tunnel import Tunnel
 from proxy.net.upstream import BackendError, BackendTimeoutError, ClosedEarlyError, ConnectError
 
 if TYPE_CHECKING:
-    import asyncio
-
     from proxy.core.backends import Backend
     from proxy.core.gate import Ticket
     from proxy.core.spread import Spread
@@ -93,7 +91,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_connecting", "_forwarded", "_replay", "_response_fields", "_silent_at", "_tried", "_tunnel", "_unsent",
+        "_asked", "_forwarded", "_replay", "_response_fields", "_silent_at", "_tried", "_tunnel", "_unsent",
         "app", "backend", "bytes_in", "bytes_out", "client", "cut_off", "ended", "head", "method", "request_id",
         "request_sent", "started", "status", "ticket", "upstream",
     )  # fmt: skip
@@ -118,7 +116,7 @@ class Exchange:
         self.ended = False
         self.cut_off = False
         self._forwarded = forwarded
-        self._connecting: asyncio.Task[None] | None = None
+        self._asked: Pool | None = None
         self._tried: tuple[Backend, ...] = ()
         self._unsent = body
         self._response_fields = b""
@@ -264,20 +262,24 @@ class Exchange:
             self._use(upstream)
         else:
             self._keep_unsent()
-            self._connecting = self.app.loop.create_task(self._connect(pool))
+            self._ask(pool)
 
-    async def _connect(self, pool: Pool, *, fresh: bool = False) -> None:
-        try:
-            upstream = await pool.connect(fresh=fresh)
-        except ConnectError as error:
-            self._connecting = None
-            self._leave_backend(failed=not isinstance(error, CrowdedError))
-            self._choose_backend(error)
-            return
-        self._connecting = None
+    def _ask(self, pool: Pool, *, fresh: bool = False) -> None:
+        self._asked = pool
+        pool.ask(self, fresh=fresh)
+
+    def connected(self, upstream: Upstream) -> None:
+        """The pool has a connection."""
+        self._asked = None
         self._use(upstream)
         if self.request_sent:
             self.client.expect_backend()
+
+    def not_connected(self, error: ConnectError) -> None:
+        """The pool has none; another backend may."""
+        self._asked = None
+        self._leave_backend(failed=not isinstance(error, CrowdedError))
+        self._choose_backend(error)
 
     def _use(self, upstream: Upstream) -> None:
         self.upstream = upstream
@@ -397,7 +399,7 @@ class Exchange:
             # on a new connection.
             self._unsent = self._replay
             self._replay = None
-            self._connecting = self.app.loop.create_task(self._connect(upstream.pool, fresh=True))
+            self._ask(upstream.pool, fresh=True)
         else:
             if isinstance(error, BackendError) and self.backend is not None:
                 self.backend.failed(self.app.now())
@@ -420,9 +422,9 @@ class Exchange:
         if self.ended:
             return
         self.ended = True
-        if self._connecting is not None:
-            self._connecting.cancel()
-            self._connecting = None
+        if self._asked is not None:
+            self._asked.leave(self)
+            self._asked = None
         if self.upstream is not None:
             self.upstream.abandon()
             self.upstream = None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.net.time_limit import time_limit
 from proxy.net.upstream import ConnectError, ConnectTimeoutError, GoneError, Upstream
 
 if TYPE_CHECKING:
+    import asyncio
+
     from proxy.core.backends import Backend
     from proxy.http1.head import ResponseHead
 
@@ -22,16 +23,24 @@ class CrowdedError(ConnectError):
     """Too many wait for a connection. No fault of the backend's is known: it was not asked for one."""
 
 
+class Applicant(Protocol):
+    """Who needs a connection: an exchange. It is told once, and not before `Pool.ask` has returned."""
+
+    def connected(self, upstream: Upstream) -> None: ...
+
+    def not_connected(self, error: ConnectError) -> None: ...
+
+
 class Pool:
     """Idle connections are taken last in, first out, so that a lull lets the others age.
 
     While MAX_CONNECTING are being made, who needs one waits in line for either: a turn to make one, or one that
-    another exchange is done with. `connecting` counts the turns.
+    another exchange is done with. `waiting` counts them, `connecting` the turns.
     """
 
     __slots__ = (
-        "_idle", "_loop", "_retired", "_time", "_waiting", "backend", "connect_timeout", "connecting", "known_heads",
-        "max_fields", "max_idle_age",
+        "_idle", "_loop", "_making", "_retired", "_time", "_waiting", "_waiting_for_new", "backend", "connect_timeout",
+        "known_heads", "max_fields", "max_idle_age",
     )  # fmt: skip
 
     def __init__(
@@ -49,12 +58,13 @@ class Pool:
         self.connect_timeout = connect_timeout
         self.max_idle_age = max_idle_age
         self._loop = loop
-        self._time = now  # of the last look: near enough for an age
+        self._time = now  # of the last look: near enough for an age, and for how long one has waited
         self.known_heads: dict[bytes, ResponseHead] = {}
         self._idle: dict[Upstream, None] = {}  # an ordered set
-        self.connecting = 0
-        # Each is told the connection that it gets, or None when it is its turn to make one. An ordered set.
-        self._waiting: OrderedDict[asyncio.Future[Upstream | None], None] = OrderedDict()
+        self._making: dict[Applicant, asyncio.Task[None]] = {}
+        # Both with the time until which each waits, which is their order.
+        self._waiting: OrderedDict[Applicant, float] = OrderedDict()
+        self._waiting_for_new: OrderedDict[Applicant, float] = OrderedDict()
         self._retired = False
 
     def __repr__(self) -> str:
@@ -66,9 +76,15 @@ class Pool:
         return len(self._idle)
 
     @property
+    def connecting(self) -> int:
+        return len(self._making)
+
+    @property
     def waiting(self) -> int:
         """Exchanges that wait for a connection, or for their turn to make one."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._waiting_for_new)
+
+    # --- kept connections ------------------------------------------------------------------------------------------
 
     def take(self) -> Upstream | None:
         """An idle connection that is still open, or None."""
@@ -79,99 +95,19 @@ class Pool:
         return None
 
     def put(self, upstream: Upstream) -> None:
-        """An exchange is done with the connection, which may serve another."""
-        if self._waiting and self._pass_on(upstream):
-            return
-        if self._retired:
+        """An exchange is done with the connection, which may serve another: at once, where one waits."""
+        if self._waiting and _usable(upstream):
+            applicant, _ = self._waiting.popitem(last=False)
+            applicant.connected(upstream)
+        elif self._retired:
             upstream.close()
-            return
-        upstream.idle_since = self._time
-        self._idle[upstream] = None
+        elif not upstream.transport.is_closing():
+            upstream.idle_since = self._time
+            self._idle[upstream] = None
 
     def discard(self, upstream: Upstream) -> None:
         """The connection is closed or closing."""
         self._idle.pop(upstream, None)
-
-    async def connect(self, *, fresh: bool = False) -> Upstream:
-        """A connection, a new one with `fresh`. Raises ConnectError, or one of its kind.
-
-        The wait for a turn and the making of the connection have `connect_timeout` each.
-        """
-        kept = None if fresh else self.take()  # one may have become idle since the caller looked
-        if kept is not None:
-            return kept
-        if self.connecting < MAX_CONNECTING:
-            self.connecting += 1
-        else:
-            kept = await self._wait(fresh)
-            if kept is not None:
-                return kept
-        try:
-            async with time_limit(self.connect_timeout):
-                return await self._make()
-        except TimeoutError:
-            raise ConnectTimeoutError("the application does not accept connections in time") from None
-        except OSError as error:
-            raise ConnectError("the application does not accept connections") from error
-
-    async def _wait(self, fresh: bool) -> Upstream | None:
-        """A connection that another exchange was done with, or None: it is the caller's turn, which `_make` ends."""
-        try:
-            async with time_limit(self.connect_timeout):
-                kept = await self._turn()
-                while kept is not None:
-                    if fresh:
-                        self.put(kept)
-                    elif _usable(kept):
-                        return kept
-                    kept = await self._turn(first=True)
-        except TimeoutError:
-            raise CrowdedError("too many requests wait for a connection to the application") from None
-        return None
-
-    async def _turn(self, *, first: bool = False) -> Upstream | None:
-        """Waits for a connection, or for a turn to make one. `first`: before all who wait."""
-        if self.connecting < MAX_CONNECTING:
-            self.connecting += 1
-            return None
-        turn: asyncio.Future[Upstream | None] = self._loop.create_future()
-        self._waiting[turn] = None
-        if first:
-            self._waiting.move_to_end(turn, last=False)
-        try:
-            return await turn
-        except asyncio.CancelledError:
-            self._waiting.pop(turn, None)
-            if not turn.cancelled():  # its turn had come
-                self._give_up(turn.result())
-            raise
-
-    async def _make(self) -> Upstream:
-        host, _, port = self.backend.address.rpartition(":")
-        try:
-            _, upstream = await self._loop.create_connection(lambda: Upstream(self), host.strip("[]"), int(port))
-        finally:
-            self._give_up(None)
-        if upstream.transport.is_closing():
-            raise GoneError("the application closed the connection at once")
-        return upstream
-
-    def _give_up(self, got: Upstream | None) -> None:
-        """A turn, or the connection that was got instead, is for whoever is next."""
-        if got is not None:
-            if not self._pass_on(got):
-                got.close()  # while it was on its way, `close_idle` may have passed it over
-        elif not self._pass_on(None):
-            self.connecting -= 1
-
-    def _pass_on(self, got: Upstream | None) -> bool:
-        """Gives it to who has waited longest; False when nobody waits."""
-        while self._waiting:
-            turn, _ = self._waiting.popitem(last=False)
-            if not turn.done():
-                turn.set_result(got)
-                return True
-        return False
 
     def close_idle(self) -> None:
         """Closes what is idle now. An idle keep-alive connection would make a Tomcat's stop take its whole grace."""
@@ -184,13 +120,76 @@ class Pool:
         self._retired = True
         self.close_idle()
 
-    def close_aged(self, now: float) -> None:
-        """Closes what has been idle for too long: the backend must never be the one to close first."""
+    # --- new ones --------------------------------------------------------------------------------------------------
+
+    def ask(self, applicant: Applicant, *, fresh: bool = False) -> None:
+        """The applicant, which has found none to take, will be told of a connection: a new one with `fresh`.
+
+        Or it is told of a ConnectError, or one of its kind. The wait for a turn and the making of the connection have
+        `connect_timeout` each.
+        """
+        if len(self._making) < MAX_CONNECTING:
+            self._begin(applicant)
+        else:
+            line = self._waiting_for_new if fresh else self._waiting
+            line[applicant] = self._time + self.connect_timeout
+
+    def leave(self, applicant: Applicant) -> None:
+        """The applicant, which was not told yet, needs no connection any more."""
+        making = self._making.pop(applicant, None)
+        if making is not None:
+            making.cancel()
+            self._next()
+        elif self._waiting.pop(applicant, None) is None:
+            self._waiting_for_new.pop(applicant, None)
+
+    def look(self, now: float) -> None:
+        """Closes what has been idle for too long: the backend must never be the one to close first.
+
+        Who has waited for too long is told, if that was so at the last look too: since then what has come was read.
+        """
+        last = self._time
         self._time = now
         limit = now - self.max_idle_age
-        aged = [upstream for upstream in self._idle if upstream.idle_since < limit]
-        for upstream in aged:
+        for upstream in [upstream for upstream in self._idle if upstream.idle_since < limit]:
             upstream.close()
+        for line in (self._waiting_for_new, self._waiting):
+            late = [applicant for applicant, until in line.items() if until < last]
+            for applicant in late:
+                if line.pop(applicant, None) is not None:
+                    applicant.not_connected(CrowdedError("too many requests wait for a connection to the application"))
+
+    def _begin(self, applicant: Applicant) -> None:
+        self._making[applicant] = self._loop.create_task(self._make(applicant))
+
+    def _next(self) -> None:
+        """A turn is for who needs a new connection, and has waited before; else for who waits longest."""
+        line = self._waiting_for_new or self._waiting
+        if line:
+            self._begin(line.popitem(last=False)[0])
+
+    async def _make(self, applicant: Applicant) -> None:
+        made: Upstream | ConnectError
+        try:
+            async with time_limit(self.connect_timeout):
+                made = await self._connect()
+        except TimeoutError:
+            made = ConnectTimeoutError("the application does not accept connections in time")
+        except OSError:
+            made = ConnectError("the application does not accept connections")
+        del self._making[applicant]
+        self._next()
+        if isinstance(made, ConnectError):
+            applicant.not_connected(made)
+        elif made.transport.is_closing():
+            applicant.not_connected(GoneError("the application closed the connection at once"))
+        else:
+            applicant.connected(made)
+
+    async def _connect(self) -> Upstream:
+        host, _, port = self.backend.address.rpartition(":")
+        _, upstream = await self._loop.create_connection(lambda: Upstream(self), host.strip("[]"), int(port))
+        return upstream
 
 
 def _usable(upstream: Upstream) -> bool:

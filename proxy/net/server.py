@@ -27,6 +27,10 @@ TICK: Final = 0.25
 """Seconds between two looks at the deadlines. One pass over all connections costs less than a timer per request."""
 
 CLOSED_AT_LIMIT: Final = 16
+TURN_REQUESTS: Final = 1024
+"""Connections whose requests are begun in one turn of the event loop, and all the others in the next one. libuv looks
+for more events up to 48 times, 1,024 at a time, before it turns: with 5,000 busy connections a turn took two seconds
+(measured with uvloop 0.23), in which no timer ran, and no connection to a backend was made."""
 REMEMBER_SECONDS: Final = 5.0
 """How long an idle connection remembers its last request's fields. Clients that repeat them at all do so soon."""
 MANY: Final = 1000
@@ -43,7 +47,7 @@ class Server:
     `time` and `date` are those of the last tick: good enough for deadlines, and free. `remember_until` and
     `response_until` are the deadlines of what begins now. `byte_seconds` is the time that a byte of a slow body buys,
     `least_progress` what a slow reader must take in `timeouts.body`, `remember_seconds` how long idle connections
-    remember.
+    remember. `turn_left` is what is left of TURN_REQUESTS; below zero, requests are for `in_next_turn`.
     """
 
     def __init__(
@@ -72,6 +76,8 @@ class Server:
             for name, app in settings.apps.items()
         )
         self.stopping = False
+        self.turn_left = TURN_REQUESTS
+        self._turn_ends = False
         self._clients: dict[Downstream, None] = {}  # in the order of their arrival
         self.date = formatdate(usegmt=True).encode()
         self._look_at_clock()
@@ -130,6 +136,17 @@ class Server:
         if not idle:
             self._none_idle_at = self.time
         return bool(idle)
+
+    def in_next_turn(self, begin: Callable[[bytes], None]) -> None:
+        """Calls `begin(b"")` when what else has come was read. Connections go on in the order in which they ask."""
+        self.loop.call_soon(begin, b"")
+        if self.turn_left < 0 and not self._turn_ends:
+            self._turn_ends = True
+            self.loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._turn_ends = False
+        self.turn_left = TURN_REQUESTS
 
     def closed(self, client: Downstream) -> None:
         self._clients.pop(client, None)

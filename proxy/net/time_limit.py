@@ -11,19 +11,30 @@ if TYPE_CHECKING:
 
 SECOND_LOOK: Final = 0.1
 """Seconds in which what came in time is read, when the time is up."""
+TURNS: Final = 6
+"""Turns of the event loop that it may take from there to who waits for it: uvloop makes a connection in three."""
 
 
 @asynccontextmanager
 async def time_limit(seconds: float) -> AsyncIterator[None]:
-    """As asyncio.timeout: raises TimeoutError, SECOND_LOOK after `seconds`.
+    """As asyncio.timeout: raises TimeoutError, SECOND_LOOK and TURNS after `seconds`.
 
     libuv runs timers before it reads sockets. A process that a busy machine gave no time for so long would call late
-    what has been waiting for it.
+    what has been waiting for it, and so would one whose turns of the loop are long.
     """
     loop = asyncio.get_running_loop()
+    waiting: asyncio.Handle
     async with asyncio.timeout(None) as limit:
-        timer = loop.call_later(seconds, lambda: limit.reschedule(loop.time() + SECOND_LOOK))
+
+        def look(turns: int) -> None:
+            nonlocal waiting
+            if turns:
+                waiting = loop.call_soon(look, turns - 1)
+            else:
+                limit.reschedule(loop.time())
+
+        waiting = loop.call_later(seconds + SECOND_LOOK, look, TURNS)
         try:
             yield
         finally:
-            timer.cancel()
+            waiting.cancel()

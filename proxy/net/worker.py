@@ -20,7 +20,7 @@ import uvloop
 
 from proxy.core import orders
 from proxy.errors import LinkError, OperatorError
-from proxy.net.accepting import accept_on
+from proxy.net.accepting import Acceptor
 from proxy.net.access_log import AccessLog
 from proxy.net.app import FRAME_SECONDS, App
 from proxy.net.channel import Channel
@@ -75,7 +75,7 @@ class Worker:
         self._loaded: _Loaded | None = None  # between Start and Serve
         self._server: Server | None = None
         self._log: AccessLog | None = None
-        self._acceptors: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
         self._orders: deque[orders.Order] = deque()
         self._order_task: asyncio.Task[None] | None = None
         self._haste = Haste(loop.call_later)
@@ -239,8 +239,9 @@ class Worker:
         self._loaded = None
         server = Server(loaded.settings, apps, loop=self._loop, now=monotonic, log=log)
         self._server = server
-        for listener in self._listeners:
-            self._acceptors += await accept_on(listener, lambda: Downstream(server), BACKLOG)
+        self._acceptors = [Acceptor(listener, lambda: Downstream(server), self._loop) for listener in self._listeners]
+        for acceptor in self._acceptors:
+            acceptor.start(BACKLOG)
         server.start_clock()
         # What is there now stays: the collector need not look at it again.
         gc.collect()
@@ -282,15 +283,15 @@ class Worker:
         """Accepts what is queued, then no more; lets what is outstanding end, at most for `grace` seconds."""
         for acceptor in self._acceptors:
             acceptor.close()
-        # What they accepted last is one of the server's connections only after this turn of the event loop.
-        await asyncio.sleep(0)
         server.stop()
         if last:
-            await self._accept_all_queued(server)
+            self._accept_queued()
             await asyncio.sleep(HANDSHAKE_SECONDS)
-        await self._accept_all_queued(server)
+        self._accept_queued()  # at once before the end: who is still in the queue then is reset
         for listener in self._listeners:
             listener.close()
+        for acceptor in self._acceptors:
+            await acceptor.settled()
         server.stop()
         await self._end_connections(server, grace)
         await asyncio.sleep(0)
@@ -310,19 +311,9 @@ class Worker:
                     await server.empty()
         server.abort()
 
-    async def _accept_all_queued(self, server: Server) -> None:
-        for listener in self._listeners:
-            await self._accept_queued(listener, server)
-
-    async def _accept_queued(self, listener: socket.socket, server: Server) -> None:
-        listener.setblocking(False)
-        for _ in range(BACKLOG):
-            try:
-                accepted, _ = listener.accept()
-            except OSError:
-                return
-            accepted.setblocking(False)
-            await self._loop.connect_accepted_socket(lambda: Downstream(server), accepted)
+    def _accept_queued(self) -> None:
+        for acceptor in self._acceptors:
+            acceptor.accept_queued(BACKLOG)
 
     def _finish(self, code: int) -> None:
         if self._channel is not None:

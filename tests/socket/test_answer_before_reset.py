@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
+from asking import Asking
 
 from proxy.core.backends import Backend
 from proxy.net.pool import Pool
@@ -58,7 +59,7 @@ async def outcome(answer: bytes) -> tuple[str, int, bytes]:
         backend = Backend(f"127.0.0.1:{listener.getsockname()[1]}")
         loop = asyncio.get_running_loop()
         pool = Pool(backend, loop, 0.0, connect_timeout=5, max_idle_age=30, max_fields=100)
-        upstream = await pool.connect()
+        upstream = await Asking(pool).told
         end, _ = listener.accept()
         sink = Sink()
         upstream.start(sink, b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n")

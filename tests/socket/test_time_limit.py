@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
+from asking import Asking
 
 from proxy.core.backends import Backend
 from proxy.net.pool import Pool
-from proxy.net.time_limit import time_limit
+from proxy.net.time_limit import SECOND_LOOK, time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,18 +28,36 @@ def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
         yield runner
 
 
+async def connect(port: int) -> None:
+    backend = Backend(f"127.0.0.1:{port}")
+    loop = asyncio.get_running_loop()
+    pool = Pool(backend, loop, 0.0, connect_timeout=LIMIT, max_idle_age=30, max_fields=100)
+    upstream = await Asking(pool).told
+    upstream.close()
+
+
 def test_a_backend_that_accepted_in_time_is_not_called_late(runner: asyncio.Runner) -> None:
-    async def connect(port: int) -> None:
-        loop = asyncio.get_running_loop()
-        backend = Backend(f"127.0.0.1:{port}")
-        pool = Pool(backend, loop, 0.0, connect_timeout=LIMIT, max_idle_age=30, max_fields=100)
-        # The kernel makes the connection while the event loop stands still.
-        loop.call_soon(time.sleep, 4 * LIMIT)
-        upstream = await pool.connect()
-        upstream.close()
+    async def stand_still(port: int) -> None:
+        # The kernel makes the connection meanwhile.
+        asyncio.get_running_loop().call_soon(time.sleep, 4 * LIMIT)
+        await connect(port)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        runner.run(connect(listener.getsockname()[1]))
+        runner.run(stand_still(listener.getsockname()[1]))
+
+
+def test_nor_is_it_when_each_turn_of_the_loop_takes_longer(runner: asyncio.Runner) -> None:
+    async def turn_slowly(port: int) -> None:
+        loop = asyncio.get_running_loop()
+        always, end = socket.socketpair()
+        with always, end:
+            end.send(b"read by nobody")
+            loop.add_reader(always, time.sleep, LIMIT + 2 * SECOND_LOOK)
+            await connect(port)
+            loop.remove_reader(always)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        runner.run(turn_slowly(listener.getsockname()[1]))
 
 
 def test_what_does_not_come_is_late(runner: asyncio.Runner) -> None:

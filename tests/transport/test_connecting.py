@@ -89,8 +89,10 @@ def test_a_backend_that_accepts_nothing_ends_the_wait_of_all(site: Site, crowded
     site.wait(3)
     for client in crowded[:MAX_CONNECTING]:
         client << Page(504, "the application")
+    assert site.backend.hanging == 3  # whose turn has come
+    site.wait(3)
     for client in crowded[MAX_CONNECTING:]:
-        client << Page(503, "the application")
+        client << Page(504, "the application")
     site.backend.hangs = False
     crowded[0] >> GET
     site.backend >> OK
@@ -103,7 +105,7 @@ def test_the_wait_is_not_the_backend_s_failure(site: Site) -> None:
     clients = crowd(site, 2 * MAX_CONNECTING + 3)
     site.wait(1.75)
     site.backend.accept(MAX_CONNECTING)
-    site.wait(0.5)
+    site.wait(0.75)
     for client in clients[-3:]:
         client << Page(503, "the application")
     finish(site.backend)
