@@ -10,12 +10,12 @@ from proxy.control.admission import AdmissionControl
 from proxy.control.handover import AppPart
 from proxy.control.prober import Prober
 from proxy.control.state import AppRecord, SlotRecord, TrialRecord, WeightsRecord
-from proxy.control.switching import Switching
+from proxy.control.switching import Placed, Switching
 from proxy.control.trial import TrialControl
 from proxy.core import orders
 from proxy.core.stats import BUCKETS_MS
 from proxy.core.switchover import Switchover
-from proxy.errors import AdminError
+from proxy.errors import AdminError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -46,6 +46,7 @@ class AppControl:
         kill: Callable[[int, str], None],
         stage: Callable[[Change], Awaitable[None]],
         persist: Callable[[Change], Awaitable[AppRecord]],
+        place: Callable[[Change], Awaitable[tuple[AppRecord, Awaitable[None]]]],
         tell_all: Callable[[orders.HealthChanged | orders.SlotChanged | orders.Admission], None],
         switched: Callable[[str], None],
         counts: Callable[[str], Awaitable[Counts]],
@@ -59,7 +60,7 @@ class AppControl:
         self.release: ReleaseProgress | None = None
         self.prober = Prober(clock, self._health_changed)
         machine = Switchover(name, record.active, record.epoch, _spreading(record.weights, cookies))
-        self.switching = Switching(machine, send=send, kill=kill, persist=self._persist_active)
+        self.switching = Switching(machine, send=send, kill=kill, place=self._place_active)
         self.switches = 0
         self.refused = 0
         self.hold_hist = [0] * (len(BUCKETS_MS) + 1)
@@ -70,6 +71,7 @@ class AppControl:
         self._clock = clock
         self._stage = stage
         self._persist = persist
+        self._place = place
         self._tell_all = tell_all
         self._switched = switched
         self._note = note
@@ -287,9 +289,9 @@ class AppControl:
         why = f": {health.last_error}" if health.last_error else ""
         self._note("health", f"{slot} {address} is {'up' if health.up else 'down'}{why}")
 
-    async def _persist_active(self, active: str, epoch: int, also: Change) -> Callable[[], None]:
+    async def _place_active(self, active: str, epoch: int, also: Change) -> Placed:
         old = self.machine.active
-        record = await self._persist(_activate(active, epoch, also))
+        record, durable = await self._place(_activate(active, epoch, also))
 
         def follow() -> None:
             self._switched(self.name)
@@ -297,7 +299,14 @@ class AppControl:
                 self._note("switch", f"{old} -> {active} (switch {epoch})")
             self.trial.follow(record)
 
-        return follow
+        async def settle() -> None:
+            try:
+                await durable
+            except StateError as error:
+                # All workers have switched, and whoever starts now reads it so: to go back would help nobody.
+                self._note("switch", f"switch {epoch} may not outlast a failure of the machine: {error}")
+
+        return Placed(follow, settle())
 
     def _count_hold(self, hold_ms: float) -> None:
         self.hold_sum_ms += hold_ms

@@ -23,19 +23,42 @@ class StateKeeper:
         self.state = state
         self._lock = asyncio.Lock()
         self._writer = ThreadPoolExecutor(1, "state", initializer=_begin_writing)
+        self._settling: set[asyncio.Task[None]] = set()
 
     @property
     def writing(self) -> bool:
-        """Whether a change is under way."""
-        return self._lock.locked()
+        """Whether a change is under way, or not yet durable."""
+        return self._lock.locked() or bool(self._settling)
 
     async def change_app(self, name: str, change: Callable[[AppRecord], AppRecord]) -> AppRecord:
         """The app's new record, when it is durable. Raises StateError; then the old one still counts."""
         state = await self.change(lambda state: state.with_app(name, change(state.apps[name])))
         return state.apps[name]
 
+    async def place_app(
+        self, name: str, change: Callable[[AppRecord], AppRecord]
+    ) -> tuple[AppRecord, asyncio.Task[None]]:
+        """(The app's new record, when it is in its place; what ends when it is durable).
+
+        A change that `stage_app` has prepared waits for no disk and for no thread. Raises StateError; then the old
+        record still counts. The task raises it when the change may be lost with the machine.
+        """
+        async with self._lock:
+            new = self.state.with_app(name, change(self.state.apps[name]))
+            if not self.store.staged(new):
+                await self._write(self.store.stage, new)
+            self.store.place(new)
+            self.state = new
+            durable = asyncio.create_task(self._settle())
+            self._settling.add(durable)
+            durable.add_done_callback(self._settling.discard)
+        return new.apps[name], durable
+
+    async def _settle(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writer, self.store.sync)
+
     async def stage_app(self, name: str, change: Callable[[AppRecord], AppRecord]) -> None:
-        """Makes a coming `change_app` with the same outcome quicker. Raises StateError."""
+        """Makes a coming `change_app` or `place_app` with the same outcome quicker. Raises StateError."""
         async with self._lock:
             await self._write(self.store.stage, self.state.with_app(name, change(self.state.apps[name])))
 

@@ -160,16 +160,37 @@ class StateStore:
             raise self._not_written(error) from error
         self._staged = state
 
-    def save(self, state: State) -> None:
-        """Returns when the state is durable. Raises StateError; then the file holds the old or the new state."""
-        if self._staged != state:
-            self.stage(state)
+    def staged(self, state: State) -> bool:
+        """Whether the slow part is done for this state."""
+        return self._staged == state
+
+    def place(self, state: State) -> None:
+        """Puts a staged state into its place: whoever reads the file from now on reads this one.
+
+        A failure of the machine may still bring back the old one, until `sync`. Raises StateError; then the file holds
+        the old state. Takes a tenth of a millisecond.
+        """
+        if not self.staged(state):
+            raise ValueError(f"{state!r} is not staged")
         self._staged = None
         try:
             self._temporary.replace(self.path)
+        except OSError as error:
+            raise self._not_written(error) from error
+
+    def sync(self) -> None:
+        """Returns when what was placed is durable. Raises StateError."""
+        try:
             _sync_directory(self._dir)
         except OSError as error:
             raise self._not_written(error) from error
+
+    def save(self, state: State) -> None:
+        """Returns when the state is durable. Raises StateError; then the file holds the old or the new state."""
+        if not self.staged(state):
+            self.stage(state)
+        self.place(state)
+        self.sync()
 
     def _keep_replaced(self) -> None:
         """Keeps the file open until the next change: to free its space would take most of a rename's time."""

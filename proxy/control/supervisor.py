@@ -268,6 +268,7 @@ class Supervisor:
             kill=self._kill,
             stage=partial(self._keeper.stage_app, name),
             persist=partial(self._keeper.change_app, name),
+            place=partial(self._keeper.place_app, name),
             tell_all=self._tell_all,
             switched=self.counters.mark_switch,
             counts=partial(self._counts, name),

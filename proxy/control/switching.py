@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proxy.core import orders
 from proxy.core.switchover import (
@@ -20,7 +20,7 @@ from proxy.core.switchover import (
 from proxy.errors import AdminError, StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from proxy.control.state import AppRecord
     from proxy.wire import SwitchReport
@@ -28,14 +28,26 @@ if TYPE_CHECKING:
     Change = Callable[[AppRecord], AppRecord]
 
 
+class Placed(NamedTuple):
+    """A switch that whoever reads the state file now finds there.
+
+    `follow` is called when the workers have been told: what can wait should keep no request waiting. `durable` ends
+    when a failure of the machine can't undo it any more; it does not fail.
+    """
+
+    follow: Callable[[], None]
+    durable: Coroutine[Any, Any, None]
+
+
 def _nothing(record: AppRecord) -> AppRecord:
     return record
 
 
 class Switching:
-    """`send`, `kill`: to a worker, by number. `persist(active, epoch, also)` returns when both are durable at once.
+    """`send`, `kill`: to a worker, by number. `place(active, epoch, also)` writes both at once.
 
-    What it returns is called when the workers have been told: what can wait should keep no request waiting.
+    The workers are told when that is in its place, and the switch is reported when it is durable, too. No request waits
+    for the disk, and nobody is told of a switch that could be lost.
     """
 
     def __init__(
@@ -44,12 +56,12 @@ class Switching:
         *,
         send: Callable[[int, orders.Order], None],
         kill: Callable[[int, str], None],
-        persist: Callable[[str, int, Change], Awaitable[Callable[[], None]]],
+        place: Callable[[str, int, Change], Awaitable[Placed]],
     ) -> None:
         self.machine = machine
         self._send = send
         self._kill = kill
-        self._persist = persist
+        self._place = place
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._answers: dict[int, asyncio.Future[SwitchReport]] = {}
@@ -58,6 +70,7 @@ class Switching:
         self._decided = asyncio.Event()
         self._decided.set()
         self._writing: asyncio.Task[None] | None = None
+        self._settling: asyncio.Task[None] | None = None
 
     async def switch(
         self,
@@ -136,7 +149,7 @@ class Switching:
                     self._writing = asyncio.create_task(self._write(action))
                 case Reported(attempt, report):
                     self._also.pop(attempt)
-                    self._answers.pop(attempt).set_result(report)
+                    self._report(attempt, report)
                 case Refused(attempt, reason):
                     # Nobody may be waiting any more; an exception that nobody takes would be reported as lost.
                     self._also.pop(attempt)
@@ -151,12 +164,24 @@ class Switching:
 
     async def _write(self, action: Persist) -> None:
         try:
-            follow = await self._persist(action.active, action.epoch, self._also[action.attempt])
+            placed = await self._place(action.active, action.epoch, self._also[action.attempt])
         except StateError as error:
             self._do(self.machine.persist_failed(action.attempt, str(error)))
         else:
+            self._settling = asyncio.create_task(placed.durable)
             self._do(self.machine.persisted(self._loop.time(), action.attempt))
-            follow()
+            placed.follow()
+
+    def _report(self, attempt: int, report: SwitchReport) -> None:
+        if self._settling is None or self._settling.done():
+            self._answer(attempt, report)
+        else:
+            self._settling.add_done_callback(lambda _: self._answer(attempt, report))
+
+    def _answer(self, attempt: int, report: SwitchReport) -> None:
+        answer = self._answers.pop(attempt, None)
+        if answer is not None:
+            answer.set_result(report)
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -49,7 +49,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Persist:
-    """Make it durable, then call `persisted` or `persist_failed` with the attempt."""
+    """Write it where whoever reads the state finds it, then call `persisted` or `persist_failed` with the attempt."""
 
     attempt: int
     active: str

@@ -10,7 +10,7 @@ import pytest
 from proxy.control import listeners
 from proxy.core import routes
 from proxy.http1 import body, head
-from proxy.net import downstream, exchange, pool, server, upstream
+from proxy.net import accepting, downstream, exchange, pool, server, upstream
 from proxy.settings import Limits, Timeouts
 
 PAGE = (Path(__file__).parents[2] / "docs/limits.md").read_text()
@@ -39,6 +39,9 @@ def row(what: str) -> str:
         ("connections, each worker", f"the {server.CLOSED_AT_LIMIT} that"),
         ("requests sent behind an open one", f"{downstream.MAX_PIPELINED // KIB} KiB and one read"),
         ("of these answered in a row", f"{downstream.PIPELINE_TURN} |"),
+        ("connections whose requests are begun in one turn of the event loop", f"{server.TURN_REQUESTS:,} |"),
+        ("clients accepted in one turn", f"{accepting.FEW}, and twice as many"),
+        ("clients accepted in one turn", f"up to {accepting.MANY:,} |"),
         ("response that the client has not read", f"{downstream.WRITE_BUFFER // KIB} KiB and one read"),
         ("upload that the backend has not read", f"{upstream.WRITE_BUFFER // KIB} KiB and one read"),
         ("upload that waits for a switch or a connection", f"{exchange.MAX_REPLAY // KIB} KiB and one read"),

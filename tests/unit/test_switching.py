@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.control.switching import Switching
+from proxy.control.switching import Placed, Switching
 from proxy.core import orders
 from proxy.core.switchover import Phase, Switchover
 from proxy.errors import AdminError, StateError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 class Site:
-    """Notes what is sent and killed. The disk waits for `disk` and fails when told."""
+    """Notes what is sent and killed. The disk waits for `disk`, or fails; what it has lasts after `durable`."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[int, orders.Order]] = []
@@ -25,20 +21,25 @@ class Site:
         self.disk = asyncio.Event()
         self.disk.set()
         self.fails = False
+        self.durable = asyncio.Event()
+        self.durable.set()
         self.followed: list[list[str]] = []
         self.machine = Switchover("shop", "production", 0)
         self.switching = Switching(
             self.machine,
             send=lambda worker, order: self.sent.append((worker, order)),
             kill=lambda worker, _: self.killed.append(worker),
-            persist=self.persist,
+            place=self.place,
         )
 
-    async def persist(self, *_: object) -> Callable[[], None]:
+    async def place(self, *_: object) -> Placed:
         await self.disk.wait()
         if self.fails:
             raise StateError("no room")
-        return lambda: self.followed.append([order.type for _, order in self.sent])
+        return Placed(lambda: self.followed.append([order.type for _, order in self.sent]), self.settle())
+
+    async def settle(self) -> None:
+        await self.durable.wait()
 
     def begin(self, hold: float = 5.0) -> asyncio.Task[object]:
         return asyncio.create_task(self.switching.switch(to="temp", hold=hold, drain=0.0))
@@ -73,6 +74,39 @@ async def test_what_follows_a_switch_keeps_no_request_waiting() -> None:
     site.switching.worker_event(1, orders.SwitchAck(app="shop", epoch=1, held=0, hold_ms=1.0))
     site.switching.worker_event(1, orders.Drained(app="shop", epoch=1, slot="production"))
     await switch
+
+
+async def test_a_switch_that_the_machine_may_lose_is_made_but_not_reported() -> None:
+    site = Site()
+    site.durable.clear()
+    site.machine.join(1)
+    switch = site.begin()
+    await until(site, Phase.HOLDING)
+    site.switching.worker_event(1, orders.HoldAck(app="shop", epoch=1, attempt=1))
+    await until(site, Phase.SWITCHING)
+    assert [order.type for _, order in site.sent] == ["hold", "switch"]
+    site.switching.worker_event(1, orders.SwitchAck(app="shop", epoch=1, held=0, hold_ms=1.0))
+    site.switching.worker_event(1, orders.Drained(app="shop", epoch=1, slot="production"))
+    assert site.machine.phase is Phase.IDLE
+    await asyncio.sleep(0.01)
+    assert not switch.done()
+    site.durable.set()
+    await switch
+
+
+async def test_the_end_of_the_proxy_ends_the_waiting_for_the_disk_too() -> None:
+    site = Site()
+    site.durable.clear()
+    site.disk.clear()
+    switch = site.begin()
+    await until(site, Phase.PERSISTING)
+    site.disk.set()
+    await until(site, Phase.IDLE)
+    site.switching.close()
+    with pytest.raises(AdminError, match="the proxy stops"):
+        await switch
+    site.durable.set()
+    await asyncio.sleep(0)
 
 
 async def test_one_at_a_time() -> None:
