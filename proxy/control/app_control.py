@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class AppControl:
-    """`tell_all(order)` reaches every worker that knows the slot. `switched(app)` is called when a switch is durable.
+    """`tell_all(order)` reaches every worker that knows the slot. `switched(app)` follows a switch.
 
     `counts(slot)` asks the workers what the slot has done. `cookies(slots)`: see proxy.control.affinity.
     `note(kind, message)` makes an event.
