@@ -195,8 +195,11 @@ class AppControl:
         try:
             report = await self.switching.switch(to=to, hold=hold, drain=drain, also=also, spreading=spreading)
         except AdminError as error:
-            self.refused += 1
-            self._note("switch", f"{old} stays active: {error}")
+            if self.machine.active == old:
+                self.refused += 1
+                self._note("switch", f"{old} stays active: {error}")
+            else:
+                self._note("switch", str(error))
             raise
         if report.from_slot != report.to:
             self._account(report)
@@ -302,9 +305,8 @@ class AppControl:
         async def settle() -> None:
             try:
                 await durable
-            except StateError as error:
-                # All workers have switched, and whoever starts now reads it so: to go back would help nobody.
-                self._note("switch", f"switch {epoch} may not outlast a failure of the machine: {error}")
+            except StateError:
+                await self._persist(lambda now: now)  # all of it once more
 
         return Placed(follow, settle())
 

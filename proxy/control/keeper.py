@@ -1,4 +1,4 @@
-"""The state in memory and on disk: changed one at a time, and in memory only when it is durable."""
+"""The state in memory and on disk: changed one at a time, and in memory only when it is in its place on disk."""
 
 from __future__ import annotations
 

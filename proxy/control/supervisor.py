@@ -145,7 +145,7 @@ class Supervisor:
         if self._keeper.writing:
             return "the state is being written"
         for app in self.apps.values():
-            if app.machine.switching:
+            if app.machine.switching or app.switching.reporting:
                 return f"app {app.name} is being switched"
         return self.fleet.unsettled()
 

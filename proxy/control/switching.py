@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proxy.core import orders
@@ -32,7 +33,7 @@ class Placed(NamedTuple):
     """A switch that whoever reads the state file now finds there.
 
     `follow` is called when the workers have been told: what can wait should keep no request waiting. `durable` ends
-    when a failure of the machine can't undo it any more; it does not fail.
+    when a failure of the machine can't undo it any more; StateError: one can.
     """
 
     follow: Callable[[], None]
@@ -71,6 +72,7 @@ class Switching:
         self._decided.set()
         self._writing: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
+        self._unreported: set[int] = set()
 
     async def switch(
         self,
@@ -84,7 +86,7 @@ class Switching:
         """Returns when the old slot is drained, or the drain is over. It goes on when the caller goes away.
 
         `also` is what else of the app's record changes with the switch, in the same write. Raises AdminError: 409
-        while another switch is under way, 503 when nothing was switched.
+        while another switch is under way, 503 when nothing was switched, 500 when it was, but may be lost.
         """
         try:
             number, actions = self.machine.begin(self._loop.time(), to=to, hold=hold, drain=drain, spreading=spreading)
@@ -105,6 +107,11 @@ class Switching:
     def waits(self, caller: asyncio.Task[Any]) -> bool:
         """Whether it waits for the report of the attempt that is under way."""
         return self._callers.get(caller) in self._answers
+
+    @property
+    def reporting(self) -> bool:
+        """Whether a switch is over but for its report."""
+        return bool(self._unreported)
 
     def resume(self, snapshot: Snapshot) -> asyncio.Future[SwitchReport] | None:
         """Goes on as another did; the report that is still to come, if any."""
@@ -173,15 +180,27 @@ class Switching:
             placed.follow()
 
     def _report(self, attempt: int, report: SwitchReport) -> None:
-        if self._settling is None or self._settling.done():
-            self._answer(attempt, report)
+        if self._settling is None:  # it was made before an upgrade, which waits for that
+            self._answer(attempt, report, None)
         else:
-            self._settling.add_done_callback(lambda _: self._answer(attempt, report))
+            self._unreported.add(attempt)
+            self._settling.add_done_callback(partial(self._settled, attempt, report))
 
-    def _answer(self, attempt: int, report: SwitchReport) -> None:
+    def _settled(self, attempt: int, report: SwitchReport, settling: asyncio.Task[None]) -> None:
+        if not settling.cancelled():  # the proxy has not ended
+            self._answer(attempt, report, settling.exception())
+
+    def _answer(self, attempt: int, report: SwitchReport, lost: BaseException | None) -> None:
+        self._unreported.discard(attempt)
         answer = self._answers.pop(attempt, None)
-        if answer is not None:
+        if answer is None:
+            return
+        if lost is None:
             answer.set_result(report)
+        else:
+            message = f"switched to {report.to}, but a failure of the machine may undo that: {lost}"
+            answer.set_exception(AdminError(500, message))
+            answer.exception()
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -209,7 +209,7 @@ class App:
         self._apply(self.gate.release_hold(order.epoch, order.attempt))
 
     def orders_ended(self, decided: int | None) -> None:
-        """The supervisor is gone. `decided`: the epoch of the app's last switch that it has made durable, if known.
+        """The supervisor is gone. `decided`: the epoch of the app's last switch in its state file, if known.
 
         When that is the switch that requests were held for last, it is carried out, as all workers that are left do;
         but who of them still has which session can't be told any more.

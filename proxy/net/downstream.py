@@ -156,11 +156,12 @@ class Downstream(asyncio.Protocol):
         if state == _HEAD:
             server = self._server
             server.turn_left -= 1
-            if self._pipelined or self._write_paused or self._running:
+            if server.turn_left < 0 and not self._write_paused:
+                if not self._pipelined:
+                    server.in_next_turn(self._requests)
+                self._keep_for_later(data)
+            elif self._pipelined or self._write_paused or self._running:
                 self._requests(data)
-            elif server.turn_left < 0:
-                self._pipelined = data
-                server.in_next_turn(self._requests)
             else:
                 rest = self._request(data)
                 if rest:
@@ -314,6 +315,10 @@ class Downstream(asyncio.Protocol):
             return b""
         if complete:
             self._state = _NEXT
+        elif self._client_eof:  # it came behind other requests, or waited for a turn; the rest will not come
+            server.own_answer(self.address, head, CLIENT_GONE, 0, self._request_id, self._started)
+            self._close()
+            return b""
         self._answer(head, body, complete)
         return rest
 
@@ -577,7 +582,11 @@ class Downstream(asyncio.Protocol):
         state = self._state
         if state == _NEXT and self._keep_alive:
             self._state = _HEAD
-            self.deadline = self._server.remember_until
+            if self._write_paused and self._pipelined:
+                self._unsent = unread(self.transport)
+                self.deadline = self._server.time + self._server.timeouts.body
+            else:
+                self.deadline = self._server.remember_until
             if self._fields is not None and len(self._fields.block) > MAX_REMEMBERED:
                 self._forget()
             if self._running:

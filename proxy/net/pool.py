@@ -116,9 +116,12 @@ class Pool:
             upstream.close()
 
     def retire(self) -> None:
-        """Closes what is idle, and what becomes idle later."""
+        """Closes what is idle, and what becomes idle later. Who waits is for another backend."""
         self._retired = True
         self.close_idle()
+        for line in (self._waiting_for_new, self._waiting):
+            while line:
+                line.popitem(last=False)[0].not_connected(CrowdedError("the application's servers have changed"))
 
     # --- new ones --------------------------------------------------------------------------------------------------
 

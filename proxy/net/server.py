@@ -28,9 +28,10 @@ TICK: Final = 0.25
 
 CLOSED_AT_LIMIT: Final = 16
 TURN_REQUESTS: Final = 1024
-"""Connections whose requests are begun in one turn of the event loop, and all the others in the next one. libuv looks
-for more events up to 48 times, 1,024 at a time, before it turns: with 5,000 busy connections a turn took two seconds
-(measured with uvloop 0.23), in which no timer ran, and no connection to a backend was made."""
+"""Reads of requests after which those of the same turn of the event loop are left to the next one. libuv looks for more
+events up to 48 times, 1,024 at a time, before it turns: with 5,000 busy connections a turn took two seconds (measured
+with uvloop 0.23), in which no timer ran, and no connection to a backend was made. They are counted over turns: it would
+cost something to see where a turn ends, and costs nothing to leave a request to the next one now and then."""
 REMEMBER_SECONDS: Final = 5.0
 """How long an idle connection remembers its last request's fields. Clients that repeat them at all do so soon."""
 MANY: Final = 1000

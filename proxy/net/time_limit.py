@@ -23,18 +23,30 @@ async def time_limit(seconds: float) -> AsyncIterator[None]:
     what has been waiting for it, and so would one whose turns of the loop are long.
     """
     loop = asyncio.get_running_loop()
-    waiting: asyncio.Handle
     async with asyncio.timeout(None) as limit:
-
-        def look(turns: int) -> None:
-            nonlocal waiting
-            if turns:
-                waiting = loop.call_soon(look, turns - 1)
-            else:
-                limit.reschedule(loop.time())
-
-        waiting = loop.call_later(seconds + SECOND_LOOK, look, TURNS)
+        end = _End(loop, limit)
+        end.handle = loop.call_later(seconds, end.first_look)
         try:
             yield
         finally:
-            waiting.cancel()
+            end.handle.cancel()
+
+
+class _End:
+    """What comes when the time is up. `handle` is the next step's."""
+
+    __slots__ = ("_limit", "_loop", "handle")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: asyncio.Timeout) -> None:
+        self._loop = loop
+        self._limit = limit
+        self.handle: asyncio.Handle
+
+    def first_look(self) -> None:
+        self.handle = self._loop.call_later(SECOND_LOOK, self.look, TURNS)
+
+    def look(self, turns: int) -> None:
+        if turns:
+            self.handle = self._loop.call_soon(self.look, turns - 1)
+        else:
+            self._limit.reschedule(self._loop.time())

@@ -61,7 +61,7 @@ class _Loaded:
 class Worker:
     """Takes orders one by one until Stop, SIGTERM, or the end of its last connection after either.
 
-    When the supervisor is gone the worker serves on with what it knows, and what the supervisor has made durable.
+    When the supervisor is gone the worker serves on with what it knows, and what the state file says.
     `lent`: descriptors of those listeners that a service manager keeps open, for whoever comes after us.
     """
 

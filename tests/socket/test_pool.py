@@ -137,15 +137,15 @@ async def test_who_has_left_gets_nothing(pool: Pool, ends: tuple[Upstream, socke
     assert not first.told.done()
 
 
-async def test_a_retired_pool_s_connection_is_for_who_waits_and_then_closed(
+async def test_who_waits_on_a_retired_pool_is_for_another_and_its_connections_are_closed(
     pool: Pool, ends: tuple[Upstream, socket.socket]
 ) -> None:
     upstream, _ = ends
-    asking = Asking(pool)
+    asking, new = Asking(pool), Asking(pool, fresh=True)
     pool.retire()
-    pool.put(upstream)
-    assert await asking.told is upstream
-    assert not upstream.transport.is_closing()
+    for told in (asking.told, new.told):
+        with pytest.raises(CrowdedError, match="have changed"):
+            await told
     pool.put(upstream)
     assert upstream.transport.is_closing()
 

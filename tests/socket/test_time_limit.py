@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,32 @@ def test_nor_is_it_when_each_turn_of_the_loop_takes_longer(runner: asyncio.Runne
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         runner.run(turn_slowly(listener.getsockname()[1]))
+
+
+def test_after_a_stall_the_other_side_has_time_to_answer(runner: asyncio.Runner) -> None:
+    async def ask(port: int) -> bytes:
+        async with time_limit(LIMIT):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            # It stands still before what it says has left it.
+            asyncio.get_running_loop().call_soon(time.sleep, LIMIT + 2 * SECOND_LOOK)
+            await asyncio.sleep(0)
+            writer.write(b"how are you?")
+            answer = await reader.readexactly(4)
+            writer.close()
+            return answer
+
+    def answer(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        with client:
+            client.recv(100)
+            time.sleep(SECOND_LOOK / 4)
+            client.sendall(b"well")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=answer, args=(listener,))
+        server.start()
+        assert runner.run(ask(listener.getsockname()[1])) == b"well"
+        server.join()
 
 
 def test_what_does_not_come_is_late(runner: asyncio.Runner) -> None:

@@ -194,6 +194,32 @@ def test_a_reader_that_is_slow_but_reads_is_not_cut_off(site: Site, client: Peer
     assert client.received().count(b"x") == MIB
 
 
+def test_a_slow_reader_that_has_asked_for_more_is_judged_as_any_other(site: Site, client: Peer) -> None:
+    """The answer is on its way, whole; the next request waits until it has been read."""
+    client >> GET + GET
+    client.stop_reading()
+    size = 100 * 1024
+    site.backend >> head("HTTP/1.1 200 OK", f"Content-Length: {size}") + b"x" * size
+    for _ in range(3):
+        site.wait(40)
+        client.read_on(20_000)
+    assert client.wire.end == "open"
+    client.read_on()
+    assert client.received().count(b"x") == size
+    site.backend >> head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+    assert client.received().endswith(b"ok")
+
+
+def test_nor_is_one_that_has_asked_for_more_and_takes_nothing(site: Site, client: Peer) -> None:
+    client >> GET + GET
+    client.stop_reading()
+    site.backend >> head("HTTP/1.1 200 OK", f"Content-Length: {FULL}") + b"x" * FULL
+    site.wait(59)
+    assert client.wire.end == "open"
+    site.wait(2)
+    client << ABORTED
+
+
 @pytest.mark.parametrize(("least", "end"), [(LEAST, "aborted"), (None, "open")])
 def test_a_reader_that_takes_a_few_bytes_a_minute_is_cut_off(
     build: Callable[..., Site], least: int | None, end: str

@@ -70,8 +70,21 @@ def test_what_comes_after_a_deferred_request_stays_behind_it(site: Site, crowd: 
         for connection in site.backend.connections:
             if connection.received():
                 connection >> OK
-    id = AT_ONCE + 1
-    last << b"".join(delivered("HTTP/1.1 200 OK", "Content-Length: 2", id=id) + b"ok" for id in (id, len(crowd) + 1))
+    ids = (len(crowd), len(crowd) + 1)
+    last << b"".join(delivered("HTTP/1.1 200 OK", "Content-Length: 2", id=id) + b"ok" for id in ids)
+
+
+def test_an_upload_whose_rest_will_not_come_is_not_begun(site: Site, crowd: list[Peer]) -> None:
+    site.settle()
+    site.server.turn_left = 0
+    client = site.client()
+    came(client, head("POST / HTTP/1.1", "Host: shop.test", "Content-Length: 10") + b"half")
+    client.wire.incoming.append(None)
+    client.wire.deliver()
+    site.settle()
+    assert begun(site) == len(crowd)
+    client << CLOSED
+    assert site.server.snapshot()["own"] == {"499": 1}
 
 
 def test_a_client_that_ends_its_side_meanwhile_is_answered(site: Site, crowd: list[Peer]) -> None:

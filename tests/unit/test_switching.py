@@ -90,8 +90,10 @@ async def test_a_switch_that_the_machine_may_lose_is_made_but_not_reported() -> 
     assert site.machine.phase is Phase.IDLE
     await asyncio.sleep(0.01)
     assert not switch.done()
+    assert site.switching.reporting  # an upgrade must not begin now
     site.durable.set()
     await switch
+    assert not site.switching.reporting
 
 
 async def test_the_end_of_the_proxy_ends_the_waiting_for_the_disk_too() -> None:
