@@ -259,6 +259,8 @@ def _report_text(report: SwitchReport) -> str:
         f"  cut after {exchange.age_ms / 1000:.1f} s: {exchange.method} {exchange.path} ({exchange.client})"
         for exchange in report.cut
     ]
+    if not report.durable:
+        lines.append("  not durable: the state file can't be written, so a failure of the machine may undo the switch")
     if report.trial:
         until = "its guard watches it" if report.confirm_by is None else f"confirm by {_clock_time(report.confirm_by)}"
         lines.append(f"  on trial: {until}, or it is undone")

@@ -55,10 +55,7 @@ class BrokenOffError(OperatorError):
 
 
 class AdminError(ProxyError):
-    """A call of the admin API can't be done, and nothing was changed; with status 500, something was.
-
-    `status` is the HTTP status of the answer.
-    """
+    """A call of the admin API can't be done, and nothing was changed. `status` is the HTTP status of the answer."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

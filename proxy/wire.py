@@ -173,6 +173,7 @@ class SwitchReport(_Response):
     tunnels: int = Field(description="tunnels on the old slot at the switch")
     trial: bool = Field(default=False, description="it must be confirmed, or it is undone")
     confirm_by: float | None = Field(default=None, description="until when the trial must be confirmed")
+    durable: bool = Field(default=True, description="false: the disk has failed, and with the machine it may be undone")
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
 

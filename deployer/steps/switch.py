@@ -126,6 +126,8 @@ def _ask(site: Site, request: SwitchRequest) -> Done:
 
 def _told(report: SwitchReport) -> str:
     said = f"{report.held} requests waited, at most {report.hold_ms:.1f} ms; "
+    if not report.durable:
+        said += "the proxy's disk has failed, and with the machine this may be undone; "
     if report.drained:
         return said + f"{report.from_slot} drained in {report.drain_ms / 1000:.1f} s"
     cut = "".join(f"\n  cut: {one.method} {one.path} after {one.age_ms / 1000:.1f} s" for one in report.cut)

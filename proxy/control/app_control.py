@@ -195,11 +195,8 @@ class AppControl:
         try:
             report = await self.switching.switch(to=to, hold=hold, drain=drain, also=also, spreading=spreading)
         except AdminError as error:
-            if self.machine.active == old:
-                self.refused += 1
-                self._note("switch", f"{old} stays active: {error}")
-            else:
-                self._note("switch", str(error))
+            self.refused += 1
+            self._note("switch", f"{old} stays active: {error}")
             raise
         if report.from_slot != report.to:
             self._account(report)
@@ -302,13 +299,23 @@ class AppControl:
                 self._note("switch", f"{old} -> {active} (switch {epoch})")
             self.trial.follow(record)
 
-        async def settle() -> None:
+        async def settle() -> bool:
             try:
                 await durable
             except StateError:
-                await self._persist(lambda now: now)  # all of it once more
+                return await self._write_again(epoch)
+            return True
 
         return Placed(follow, settle())
+
+    async def _write_again(self, epoch: int) -> bool:
+        """All workers have switched, and whoever starts now reads it so: to go back would help nobody."""
+        try:
+            await self._persist(lambda now: now)
+        except StateError as error:
+            self._note("switch", f"switch {epoch} may not outlast a failure of the machine: {error}")
+            return False
+        return True
 
     def _count_hold(self, hold_ms: float) -> None:
         self.hold_sum_ms += hold_ms

@@ -33,11 +33,11 @@ class Placed(NamedTuple):
     """A switch that whoever reads the state file now finds there.
 
     `follow` is called when the workers have been told: what can wait should keep no request waiting. `durable` ends
-    when a failure of the machine can't undo it any more; StateError: one can.
+    when the disk has it; False: the disk has failed, and a failure of the machine may undo it.
     """
 
     follow: Callable[[], None]
-    durable: Coroutine[Any, Any, None]
+    durable: Coroutine[Any, Any, bool]
 
 
 def _nothing(record: AppRecord) -> AppRecord:
@@ -48,7 +48,7 @@ class Switching:
     """`send`, `kill`: to a worker, by number. `place(active, epoch, also)` writes both at once.
 
     The workers are told when that is in its place, and the switch is reported when it is durable, too. No request waits
-    for the disk, and nobody is told of a switch that could be lost.
+    for the disk, and nobody is told of a switch that could be lost as if it could not.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Switching:
         self._decided = asyncio.Event()
         self._decided.set()
         self._writing: asyncio.Task[None] | None = None
-        self._settling: asyncio.Task[None] | None = None
+        self._settling: dict[int, asyncio.Task[bool]] = {}
         self._unreported: set[int] = set()
 
     async def switch(
@@ -86,7 +86,7 @@ class Switching:
         """Returns when the old slot is drained, or the drain is over. It goes on when the caller goes away.
 
         `also` is what else of the app's record changes with the switch, in the same write. Raises AdminError: 409
-        while another switch is under way, 503 when nothing was switched, 500 when it was, but may be lost.
+        while another switch is under way, 503 when nothing was switched.
         """
         try:
             number, actions = self.machine.begin(self._loop.time(), to=to, hold=hold, drain=drain, spreading=spreading)
@@ -175,32 +175,27 @@ class Switching:
         except StateError as error:
             self._do(self.machine.persist_failed(action.attempt, str(error)))
         else:
-            self._settling = asyncio.create_task(placed.durable)
+            self._settling[action.attempt] = asyncio.create_task(placed.durable)
             self._do(self.machine.persisted(self._loop.time(), action.attempt))
             placed.follow()
 
     def _report(self, attempt: int, report: SwitchReport) -> None:
-        if self._settling is None:  # it was made before an upgrade, which waits for that
-            self._answer(attempt, report, None)
+        settling = self._settling.pop(attempt, None)
+        if settling is None:  # nothing was written, or before an upgrade, which waits for that
+            self._answer(attempt, report)
         else:
             self._unreported.add(attempt)
-            self._settling.add_done_callback(partial(self._settled, attempt, report))
+            settling.add_done_callback(partial(self._settled, attempt, report))
 
-    def _settled(self, attempt: int, report: SwitchReport, settling: asyncio.Task[None]) -> None:
-        if not settling.cancelled():  # the proxy has not ended
-            self._answer(attempt, report, settling.exception())
-
-    def _answer(self, attempt: int, report: SwitchReport, lost: BaseException | None) -> None:
+    def _settled(self, attempt: int, report: SwitchReport, settling: asyncio.Task[bool]) -> None:
         self._unreported.discard(attempt)
+        if not settling.cancelled():  # the proxy has not ended
+            self._answer(attempt, report.model_copy(update={"durable": settling.result()}))
+
+    def _answer(self, attempt: int, report: SwitchReport) -> None:
         answer = self._answers.pop(attempt, None)
-        if answer is None:
-            return
-        if lost is None:
+        if answer is not None:
             answer.set_result(report)
-        else:
-            message = f"switched to {report.to}, but a failure of the machine may undo that: {lost}"
-            answer.set_exception(AdminError(500, message))
-            answer.exception()
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -156,12 +156,11 @@ class Downstream(asyncio.Protocol):
         if state == _HEAD:
             server = self._server
             server.turn_left -= 1
-            if server.turn_left < 0 and not self._write_paused:
-                if not self._pipelined:
-                    server.in_next_turn(self._requests)
+            if self._pipelined or self._write_paused:
+                self._keep_for_later(data)  # `_requests` will be called, in the next turn or by `resume_writing`
+            elif server.turn_left < 0:
                 self._keep_for_later(data)
-            elif self._pipelined or self._write_paused or self._running:
-                self._requests(data)
+                server.in_next_turn(self._requests)
             else:
                 rest = self._request(data)
                 if rest:
@@ -383,6 +382,10 @@ class Downstream(asyncio.Protocol):
             self._keep_for_later(rest)
 
     def _keep_for_later(self, data: bytes) -> None:
+        if self._write_paused and self._state == _HEAD and not self._pipelined:
+            # What goes on is the reading of the last answer, and not the wait for another request.
+            self._unsent = unread(self.transport)
+            self.deadline = self._server.time + self._server.timeouts.body
         self._pipelined += data
         if len(self._pipelined) > MAX_PIPELINED and not self._backlog:
             self._backlog = True
@@ -582,11 +585,7 @@ class Downstream(asyncio.Protocol):
         state = self._state
         if state == _NEXT and self._keep_alive:
             self._state = _HEAD
-            if self._write_paused and self._pipelined:
-                self._unsent = unread(self.transport)
-                self.deadline = self._server.time + self._server.timeouts.body
-            else:
-                self.deadline = self._server.remember_until
+            self.deadline = self._server.remember_until
             if self._fields is not None and len(self._fields.block) > MAX_REMEMBERED:
                 self._forget()
             if self._running:

@@ -210,6 +210,33 @@ def test_a_slow_reader_that_has_asked_for_more_is_judged_as_any_other(site: Site
     assert client.received().endswith(b"ok")
 
 
+def test_so_is_one_that_asks_for_more_while_it_reads(site: Site, client: Peer) -> None:
+    client >> GET
+    client.stop_reading()
+    size = 100 * 1024
+    site.backend >> head("HTTP/1.1 200 OK", f"Content-Length: {size}") + b"x" * size
+    client >> GET[:9]
+    for _ in range(3):
+        site.wait(40)
+        client.read_on(20_000)
+    assert client.wire.end == "open"
+    client >> GET[9:]
+    client.read_on()
+    assert client.received().count(b"x") == size
+    site.backend >> head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+    assert client.received().endswith(b"ok")
+
+
+def test_one_that_asks_for_more_again_and_again_but_takes_nothing_is_cut_off(site: Site, client: Peer) -> None:
+    client >> GET
+    client.stop_reading()
+    site.backend >> head("HTTP/1.1 200 OK", f"Content-Length: {FULL}") + b"x" * FULL
+    for _ in range(6):
+        client >> GET
+        site.wait(10.5)
+    client << ABORTED
+
+
 def test_nor_is_one_that_has_asked_for_more_and_takes_nothing(site: Site, client: Peer) -> None:
     client >> GET + GET
     client.stop_reading()

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import pytest
-
 from proxy.config_file import loads
 from proxy.control.app_control import AppControl
 from proxy.control.state import AppRecord
-from proxy.errors import AdminError, StateError
-from proxy.wire import SwitchRequest
+from proxy.errors import StateError
+from proxy.wire import SwitchReport, SwitchRequest
 
 if TYPE_CHECKING:
     from proxy.core.trial import Counts
@@ -68,37 +66,42 @@ class Site:
             self.faults -= 1
             raise StateError("the directory can't be synced")
 
-    async def switch(self) -> None:
-        request = SwitchRequest(to="temp", force=True)
-        try:
-            await self.control.switch(request)
-        finally:
-            await self.control.close()
+    async def switch(self) -> SwitchReport:
+        report = await self.control.switch(SwitchRequest(to="temp", force=True))
+        await self.control.close()
+        return report
 
     @property
     def noted(self) -> list[str]:
         return [text.partition(" after ")[0] for _, text in self.notes]
 
 
-MADE = ["production -> temp (switch 1)", "production is drained"]
+MADE = "production -> temp (switch 1)"
+DRAINED = "production is drained"
 
 
 async def test_a_switch_is_noted() -> None:
     site = Site()
-    await site.switch()
-    assert site.noted == MADE
+    assert (await site.switch()).durable
+    assert site.noted == [MADE, DRAINED]
 
 
 async def test_what_the_disk_did_not_keep_is_written_once_more() -> None:
     site = Site(faults=1)
-    await site.switch()
-    assert site.noted == MADE
+    assert (await site.switch()).durable
+    assert site.noted == [MADE, DRAINED]
 
 
-async def test_a_switch_that_may_be_lost_stands_and_is_not_reported() -> None:
+async def test_a_switch_that_may_be_lost_stands_and_its_report_says_so() -> None:
     site = Site(faults=2)
-    with pytest.raises(AdminError, match="switched to temp, but a failure of the machine may undo that") as caught:
-        await site.switch()
-    assert caught.value.status == 500
-    assert (site.control.machine.active, site.control.refused) == ("temp", 0)
-    assert site.noted == [MADE[0], str(caught.value)]
+    report = await site.switch()
+    assert (report.to, report.durable) == ("temp", False)
+    assert (site.control.machine.active, site.control.switches) == ("temp", 1)
+    lost = "switch 1 may not outlast a failure of the machine: the directory can't be synced"
+    assert site.noted == [MADE, lost, DRAINED]
+
+
+async def test_the_next_one_is_judged_for_itself() -> None:
+    site = Site(faults=2)
+    await site.switch()
+    assert (await site.switch()).durable

@@ -38,8 +38,9 @@ class Site:
             raise StateError("no room")
         return Placed(lambda: self.followed.append([order.type for _, order in self.sent]), self.settle())
 
-    async def settle(self) -> None:
+    async def settle(self) -> bool:
         await self.durable.wait()
+        return True
 
     def begin(self, hold: float = 5.0) -> asyncio.Task[object]:
         return asyncio.create_task(self.switching.switch(to="temp", hold=hold, drain=0.0))
