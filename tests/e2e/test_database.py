@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from ports import free_ports
 from postgres import Postgres
-from test_release import PROXY, Shop, free_ports, wait_for
+from test_release import PROXY, Shop, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ports import free_ports
 from postgres import Postgres
-from test_release import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ports import free_ports
 
 from deployer.clock import SystemClock
 from deployer.config_file import loads
@@ -68,16 +68,6 @@ WEB_XML = """<?xml version="1.0"?>
     <url-pattern>/health</url-pattern><url-pattern>/slow</url-pattern></servlet-mapping>
 </web-app>
 """
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.socket() for _ in range(count)]
-    for server in held:
-        server.bind(("127.0.0.1", 0))
-    found = [server.getsockname()[1] for server in held]
-    for server in held:
-        server.close()
-    return found
 
 
 class Ground:

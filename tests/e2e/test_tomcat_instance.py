@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import tiny_war
+from ports import free_ports
 
 from deployer.clock import SystemClock
 from deployer.errors import ConfigurationError, InstanceError
@@ -78,16 +79,6 @@ class Ground:
             made.append(Instance(spec, self.home, self.java, env=os.environ))
             made[-1].prepare()
         return made[0], made[1]
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.socket() for _ in range(count)]
-    for server in held:
-        server.bind(("127.0.0.1", 0))
-    found = [server.getsockname()[1] for server in held]
-    for server in held:
-        server.close()
-    return found
 
 
 @pytest.fixture(scope="module")

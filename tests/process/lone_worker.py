@@ -9,7 +9,8 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from proxy_process import PATIENCE, ROOT, Backend, free_port
+from ports import free_port
+from proxy_process import PATIENCE, ROOT, Backend
 
 from proxy.address import Endpoint
 from proxy.config_file import loads

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientSession, ClientTimeout
+from ports import free_port
 
 from proxy.net.server import LAST_REQUEST_SECONDS
 from proxy.wire import AppStatus, Status
@@ -27,13 +27,6 @@ PATIENCE = 100.0
 """Seconds for what takes one or two: a machine may be busy with other things. A test has 120."""
 CONNECT_SECONDS = 30.0
 """A SYN that is dropped again and again would else be sent again for two minutes."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def until(condition: Callable[[], bool]) -> None:

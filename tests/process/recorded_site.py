@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
-from proxy_process import PATIENCE, ROOT, ProxyProcess, free_port, until
+from ports import free_port
+from proxy_process import PATIENCE, ROOT, ProxyProcess, until
 
 from benchmarks.switching.account import Faults, Switch, faults
 from benchmarks.switching.message import KINDS, PREFIX

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deployed_site import ROOT, free_ports
+from deployed_site import ROOT
+from ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from proxy_process import ROOT, Load, ProxyProcess, free_port
+from ports import free_port
+from proxy_process import ROOT, Load, ProxyProcess
 
 from deployer.clock import SystemClock
 from deployer.config_file import loads

@@ -7,8 +7,9 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deployed_site import Deployed, free_ports
+from deployed_site import Deployed
 from fake_proxy import FakeProxy
+from ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

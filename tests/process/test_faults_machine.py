@@ -10,8 +10,9 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
-from deployed_site import Deployed, free_ports
+from deployed_site import Deployed
 from fake_proxy import FakeProxy
+from ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

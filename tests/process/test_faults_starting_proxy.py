@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deployed_site import free_ports
 from fake_proxy import FakeProxy, problem
+from ports import free_ports
 
 from deployer.clock import SystemClock
 from deployer.proxy_client import ProxyClient, ProxyRefused

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deployed_site import ROOT, Deployed, free_ports
+from deployed_site import ROOT, Deployed
+from ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

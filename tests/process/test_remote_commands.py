@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deployed_site import Deployed, free_ports
+from deployed_site import Deployed
 from fake_proxy import FakeProxy
+from ports import free_ports
 from ssh_server import SSHD, Relay, SshServer, remote_python, ssh_server
 
 from deployer.errors import Refused

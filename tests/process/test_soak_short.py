@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy_process import free_port
+from ports import free_port
 
 from benchmarks.soak.run import Plan, soak
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ports import free_ports
 
 from deployer.errors import ConfigurationError, InstanceError
 from deployer.server.account import Account
@@ -85,16 +86,6 @@ class NoProbe:
 
     path = None
     successes = 1
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.socket() for _ in range(count)]
-    for server in held:
-        server.bind(("127.0.0.1", 0))
-    found = [server.getsockname()[1] for server in held]
-    for server in held:
-        server.close()
-    return found
 
 
 @pytest.fixture
