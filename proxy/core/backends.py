@@ -23,16 +23,18 @@ FIRST_SHARE: Final = 0.1
 class Backend:
     """One `host:port` as this worker sees it.
 
-    `healthy` None: not probed yet, which counts as usable. `troubled`: it has failed since it last answered.
+    `healthy` None: not probed yet, which counts as usable. `troubled`: it has failed since it last answered. `label` is
+    the address as the log writes it.
     """
 
     __slots__ = (
         "_credit", "_ejections", "_failures", "_recovered",
-        "address", "ejected_until", "healthy", "in_flight", "troubled",
+        "address", "ejected_until", "healthy", "in_flight", "label", "troubled",
     )  # fmt: skip
 
     def __init__(self, address: str, healthy: bool | None = None) -> None:
         self.address = address
+        self.label = address.encode()
         self.healthy = healthy
         self.in_flight = 0
         self.ejected_until = 0.0

@@ -8,7 +8,7 @@ moment which decides.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.core.admission import GateFullError, Maintenance, MaintenanceError, NotAdmittedError
 from proxy.core.barrier import Barrier
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from proxy.core.spread import Spread
     from proxy.http1.head import RequestHead
+
+_SEMICOLON: Final = ord(";")  # as a number: bytes look for it several times as fast as for other bytes
 
 __all__ = [
     "LINGER",
@@ -113,7 +115,7 @@ class Gate:
             if admitted is None:
                 return None
             slot = admitted
-        if self._waiting:
+        if self._waiting.places:
             self._waiting.remove(owner)
         ticket = Ticket(slot, owner)
         slot.outstanding.add(ticket)
@@ -133,7 +135,7 @@ class Gate:
         if ticket.tunnel:
             slot.tunnels -= 1
         head = ticket.owner.head
-        if (head.fields.cookies or b";" in head.target) and self._cookie is not None:
+        if self._cookie is not None and (head.fields.cookies or _SEMICOLON in head.target):
             # Also on a slot that drains: a switch may go back to it, and away again, before the session is replicated.
             recent = slot.recent
             recent.append((now, head))

@@ -23,6 +23,7 @@ _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})|%00")
 _UNRESERVED: Final = re.compile(rb"%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
 _PARAMETERS: Final = re.compile(rb";[^/]*+")
 _SLASHES: Final = re.compile(rb"//++")
+_NO_PATH: Final = " "  # with which no target begins
 _DOT_SEGMENT: Final = re.compile(rb"(?:^|/)\.\.?(?:/|$)")
 MAX_AMBIGUOUS: Final = 200
 """Slashes, and what may be one, in a path that must be read in several ways: a bound on the work."""
@@ -76,7 +77,8 @@ class Router:
         for routes_of_host in self._by_host.values():
             routes_of_host.sort(key=lambda route: len(route.path), reverse=True)
         self._seen: dict[bytes, list[AppRoute]] = {}
-        self._always: dict[bytes, Route] = {}  # for hosts of which every path goes to one app's backends
+        # For hosts of which every path goes to one app's backends, but for those that begin so, in so many bytes.
+        self._always: dict[bytes, tuple[Route, bytes, int]] = {}
         self._known: dict[bytes, tuple[bytes, Route]] = {}  # files asked for lately: sites have few, asked for often
         self._plain = {app.app: Route(app.app) for apps in self._by_host.values() for app in apps}
 
@@ -86,8 +88,10 @@ class Router:
     def route(self, authority: bytes, target: bytes) -> Route:
         """Raises UnknownAppError or TargetError."""
         always = self._always.get(authority)
-        if always is not None and _UNUSUAL.search(target) is None:
-            return always
+        if always is not None:
+            route, but, size = always
+            if target[:size] != but and _UNUSUAL.search(target) is None:
+                return route
         known = self._known.get(target)
         if known is not None and known[0] == authority:
             return known[1]
@@ -115,8 +119,9 @@ class Router:
             self._seen.clear()
             self._always.clear()
         self._seen[authority] = candidates
-        if candidates and candidates[0].path == "/" and candidates[0].static_prefix is None:
-            self._always[authority] = self._plain[candidates[0].app]
+        if candidates and candidates[0].path == "/":
+            but = (candidates[0].static_prefix or _NO_PATH).encode()
+            self._always[authority] = (self._plain[candidates[0].app], but, len(but))
         return candidates
 
     def _match(self, candidates: list[AppRoute], path: bytes) -> Route:

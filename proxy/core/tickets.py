@@ -28,12 +28,16 @@ class Owner(Protocol):
 
 
 class Slot:
-    """One slot's outstanding tickets and counters in this worker. `recent`: what has ended within LINGER, and when."""
+    """One slot's outstanding tickets and counters in this worker.
 
-    __slots__ = ("name", "outstanding", "recent", "stats", "tunnels")
+    `recent`: what has ended within LINGER, and when. `label` is the name as the log writes it.
+    """
+
+    __slots__ = ("label", "name", "outstanding", "recent", "stats", "tunnels")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.label = name.encode()
         self.outstanding: set[Ticket] = set()
         self.recent: deque[tuple[float, RequestHead]] = deque()
         self.tunnels = 0

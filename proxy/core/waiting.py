@@ -18,36 +18,38 @@ class Waiting:
 
     One that waits for the barrier of its session is found by that session, so that the end of one session's exchange
     costs as much as the session has requests, however many others wait. All others wait for what ends for all at once.
+
+    `places` is empty when nobody waits: each claim asks, and asking a dict costs least.
     """
 
-    __slots__ = ("_arrivals", "_by_session", "_most", "_patience", "_places", "_until")
+    __slots__ = ("_arrivals", "_by_session", "_most", "_patience", "_until", "places")
 
     def __init__(self, most: int, patience: float) -> None:
         self._most = most
         self._patience = patience
-        self._places: dict[Owner, _Place] = {}
+        self.places: dict[Owner, _Place] = {}
         self._by_session: dict[str, dict[Owner, _Place]] = {}
         self._arrivals = 0
         self._until = 0.0  # when the patience of the last one ends: nobody's ends before that of one who came before
 
     def __repr__(self) -> str:
-        return f"<Waiting {len(self._places)} sessions={len(self._by_session)}>"
+        return f"<Waiting {len(self.places)} sessions={len(self._by_session)}>"
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.places)
 
     def add(self, owner: Owner, session: str | None, now: float) -> None:
         """`session`: the one whose barrier it waits for. Who waits already keeps its place and its patience.
 
         Raises GateFullError.
         """
-        place = self._places.get(owner)
+        place = self.places.get(owner)
         if place is None:
-            if len(self._places) >= self._most:
+            if len(self.places) >= self._most:
                 raise GateFullError("too many requests wait for it")
             self._arrivals += 1
             self._until = max(self._until, now + self._patience)
-            place = self._places[owner] = _Place(self._arrivals, self._until, None)
+            place = self.places[owner] = _Place(self._arrivals, self._until, None)
         elif place.session == session:
             return
         self._leave_session(owner, place)
@@ -57,12 +59,12 @@ class Waiting:
 
     def remove(self, owner: Owner) -> None:
         """It waits no more, if it did."""
-        place = self._places.pop(owner, None)
+        place = self.places.pop(owner, None)
         if place is not None:
             self._leave_session(owner, place)
 
     def all(self) -> list[Owner]:
-        return list(self._places)
+        return list(self.places)
 
     def of(self, sessions: Iterable[str]) -> list[Owner]:
         """Those who wait for the barrier of one of these sessions, in the order of their arrival."""
@@ -73,7 +75,7 @@ class Waiting:
     def expire(self, now: float) -> list[Owner]:
         """Removes and returns those whose patience is over."""
         late = []
-        for owner, place in self._places.items():
+        for owner, place in self.places.items():
             if place.until > now:
                 break
             late.append(owner)

@@ -94,6 +94,7 @@ class RequestFields:
 
     `kept` are the end-to-end field lines, ready to forward, without the empty line; Host and the framing fields are
     among them. `length` is -1 when there is no Content-Length. `block` is the bytes that all this was read from.
+    `counts_hops`: whether `passes` or `max_forwards` says anything.
     """
 
     block: bytes
@@ -112,10 +113,8 @@ class RequestFields:
     user_agent: bytes
     referer: bytes
     cookies: bytes
-
-    @property
-    def has_body(self) -> bool:
-        return self.chunked or self.length > 0
+    has_body: bool
+    counts_hops: bool
 
 
 class RequestHead:
@@ -198,13 +197,13 @@ def parse_request(
             _refuse_if_hopeless(data, max_bytes)
             return None
     start = line.end()
-    if start - line.start() > MAX_REQUEST_LINE:
+    if start > MAX_REQUEST_LINE and start - line.start() > MAX_REQUEST_LINE:
         raise HeadError(414, "the request line is too long")
     method, target, other, digit = line.groups()
     minor = 1 if digit == b"1" else 0
-    if last is not None and last.minor == minor and data.startswith(last.block, start):
+    # A slice and its comparison cost half as much as `startswith`.
+    if last is not None and last.minor == minor and data[start : (end := start + len(last.block))] == last.block:
         fields = last
-        end = start + len(last.block)
     else:
         block = FIELD_BLOCK.match(data, start)
         if block is None:
@@ -214,7 +213,7 @@ def parse_request(
         fields = parse_request_fields(data[start - 1 : end], minor, max_fields)
     if end > max_bytes:
         raise HeadError(431, "the request's head is too large")
-    if method in _NOT_SERVED:
+    if method != b"GET" and method in _NOT_SERVED:
         raise HeadError(_NOT_SERVED[method], f"{method.decode()} is not served here")
     authority = fields.host
     if target is None:
@@ -368,6 +367,8 @@ def parse_request_fields(block: bytes, minor: int, max_fields: int = 100) -> Req
         user_agent=user_agent,
         referer=referer,
         cookies=cookies,
+        has_body=chunked or length > 0,
+        counts_hops=passes > 0 or max_forwards >= 0,
     )
 
 
@@ -401,25 +402,58 @@ def _without(block: bytes, drop: list[tuple[int, int]], named: list[bytes]) -> b
     return kept
 
 
-def parse_response(
-    data: bytes, known: dict[bytes, ResponseHead] | None = None, max_bytes: int = 65536, max_fields: int = 100
-) -> ResponseHead | None:
-    """Reads one response head at the start of `data`; None while it is incomplete; raises ResponseError.
+class KnownHeads:
+    """Response heads by their bytes. Under load many are the same for as long as their Date is.
 
-    `known` remembers heads by their bytes. Under load many are the same for as long as their Date is: then a head
-    costs a look-up instead of a parse (measured: a fifth of the time).
+    Then a head costs a look-up instead of a parse (measured: a fifth of the time), and one that is the same as the one
+    before, which `last` is with its bytes, a comparison.
     """
-    if known is not None:
-        size = data.find(b"\r\n\r\n") + 4
-        head = known.get(data[:size])
-        if head is None:
-            head = _parse_response(data, max_bytes, max_fields)
-            if head is not None and size <= MAX_KNOWN_SIZE:
-                if len(known) >= MAX_KNOWN:
-                    known.clear()
-                known[data[:size]] = head
+
+    __slots__ = ("_heads", "last")
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, ResponseHead] = {}
+        self.last: tuple[bytes, ResponseHead] | None = None
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def __repr__(self) -> str:
+        return f"<KnownHeads {len(self._heads)}>"
+
+    def find(self, data: bytes) -> ResponseHead | None:
+        """The head at the start of `data`, if it is known."""
+        known = data[: data.find(b"\r\n\r\n") + 4]
+        head = self._heads.get(known)
+        if head is not None:
+            self.last = (known, head)
         return head
-    return _parse_response(data, max_bytes, max_fields)
+
+    def remember(self, data: bytes, head: ResponseHead) -> None:
+        """`head` was read from the start of `data`."""
+        if head.end <= MAX_KNOWN_SIZE:
+            if len(self._heads) >= MAX_KNOWN:
+                self._heads.clear()
+            known = data[: head.end]
+            self._heads[known] = head
+            self.last = (known, head)
+
+
+def parse_response(
+    data: bytes, known: KnownHeads | None = None, max_bytes: int = 65536, max_fields: int = 100
+) -> ResponseHead | None:
+    """Reads one response head at the start of `data`; None while it is incomplete; raises ResponseError."""
+    if known is None:
+        return _parse_response(data, max_bytes, max_fields)
+    last = known.last
+    if last is not None and data[: last[1].end] == last[0]:
+        return last[1]
+    head = known.find(data)
+    if head is None:
+        head = _parse_response(data, max_bytes, max_fields)
+        if head is not None:
+            known.remember(data, head)
+    return head
 
 
 def _parse_response(data: bytes, max_bytes: int, max_fields: int) -> ResponseHead | None:

@@ -80,7 +80,9 @@ def without_field(lines: bytes, name: bytes) -> bytes:
 
 def request_head(head: RequestHead, forwarded: bytes, request_id: bytes) -> bytes:
     """The head for the backend. `forwarded` is the result of `forwarded_fields`."""
-    return b"%b %b HTTP/1.1\r\n%bX-Request-Id: %b\r\n\r\n" % (head.method, head.target, forwarded, request_id)
+    return b"".join(
+        (head.method, b" ", head.target, b" HTTP/1.1\r\n", forwarded, b"X-Request-Id: ", request_id, b"\r\n\r\n")
+    )
 
 
 def with_max_forwards(forwarded: bytes, value: int) -> bytes:

@@ -30,6 +30,9 @@ MAX_TAIL: Final = 1024
 MAX_SHOWN: Final = 4096
 """Bytes of a field's value that are logged. A head may be larger, and each of its bytes take five in the log."""
 
+_MIDDLES: Final = tuple(tuple(b' HTTP/1.%d" %d ' % (minor, status) for status in range(600)) for minor in (0, 1))
+"""What the combined format has between target and size, by minor version and status."""
+
 _ESCAPES: Final = {byte: f"\\x{byte:02x}" for byte in [*range(0x20), 0x22, 0x5C, *range(0x7F, 0x100)]}
 
 
@@ -45,6 +48,7 @@ class AccessLog:
         self._clock = clock
         self._lines: list[bytes] = []
         self._stamp = b""
+        self._date = b""  # for the combined format, with what is around it
         self._tails: dict[tuple[bytes, bytes], bytes] = {}
         self.dropped = 0
         self._line = {"json": self._json, "combined": self._combined, "off": None}[format]
@@ -55,8 +59,8 @@ class AccessLog:
     def __repr__(self) -> str:
         return f"<AccessLog {len(self._lines)} lines waiting, {self.dropped} dropped>"
 
-    def exchange(self, exchange: Exchange, slot: str, seconds: float) -> None:
-        """One exchange has ended."""
+    def exchange(self, exchange: Exchange, slot: bytes, seconds: float) -> None:
+        """One exchange has ended. `slot` is the label of the one that had it."""
         line = self._line
         if line is not None:
             backend = exchange.backend
@@ -68,8 +72,8 @@ class AccessLog:
                     exchange.bytes_out,
                     exchange.request_id,
                     seconds,
-                    slot.encode(),
-                    backend.address.encode() if backend is not None else b"-",
+                    slot,
+                    backend.label if backend is not None else b"-",
                     exchange.cut_off,
                 )
             )
@@ -85,14 +89,15 @@ class AccessLog:
         cut_off: bool,
     ) -> None:
         """One request was answered without a backend. `head` None: it could not be read."""
-        if self._line is not None:
-            self._lines.append(self._line(client, head, status, size, request_id, seconds, b"-", b"-", cut_off))
+        line = self._line
+        if line is not None:
+            self._lines.append(line(client, head, status, size, request_id, seconds, b"-", b"-", cut_off))
 
     def flush(self) -> None:
         """Hands the lines to the writer, and looks at the time; called by the worker's clock."""
         now = self._clock()
         if self._combined_format:
-            self._stamp = strftime("%d/%b/%Y:%H:%M:%S +0000", gmtime(now)).encode()
+            self._date = strftime(' - - [%d/%b/%Y:%H:%M:%S +0000] "', gmtime(now)).encode()
         else:
             self._stamp = f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(now))}.{int(now % 1 * 1000):03d}Z".encode()
         if self._lines and self._writer is not None:
@@ -131,16 +136,16 @@ class AccessLog:
         slot: bytes, backend: bytes, cut_off: bool,
     ) -> bytes:  # fmt: skip
         if head is None:
-            return b'%b - - [%b] "-" %d %d "-" "-"\n' % (client, self._stamp, status, size)
+            return b'%b%b-" %d %d "-" "-"\n' % (client, self._date, status, size)
         fields = head.fields
         tail = self._tails.get((fields.referer, fields.user_agent)) or self._tail(fields.referer, fields.user_agent)
-        line = (client, self._stamp, head.method, head.target, head.minor, status, size, tail)
-        return b'%b - - [%b] "%b %b HTTP/1.%d" %d %d %b' % line
+        middle = _MIDDLES[head.minor][status]
+        return b"".join((client, self._date, head.method, b" ", head.target, middle, str(size).encode(), tail))
 
     def _tail(self, referer: bytes, agent: bytes) -> bytes:
         """The end of a line, from two fields that clients repeat and that may hold anything."""
         if self._combined_format:
-            tail = b'"%b" "%b"\n' % (_quoted(referer) or b"-", _quoted(agent) or b"-")
+            tail = b' "%b" "%b"\n' % (_quoted(referer) or b"-", _quoted(agent) or b"-")
         else:
             texts = (_quoted(referer).replace(b"\\", b"\\\\"), _quoted(agent).replace(b"\\", b"\\\\"))
             tail = b'"referer":"%b","agent":"%b"}\n' % texts

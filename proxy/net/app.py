@@ -112,14 +112,15 @@ class App:
 
     def ended(self, exchange: Exchange) -> None:
         """The exchange is over, however it ended: ticket, counters, log. One that no slot had is no slot's fault."""
-        now = self.now()
+        clock = self.now
+        now = clock()
         seconds = now - exchange.started
         ticket = exchange.ticket
         if ticket is None:
             self.gate.leave(exchange)
             status = exchange.status or CLIENT_GONE
             self.unserved[status] = self.unserved.get(status, 0) + 1
-            self._log.exchange(exchange, "-", seconds)
+            self._log.exchange(exchange, b"-", seconds)
             return
         slot = ticket.slot
         effects = self.gate.release(ticket, now)
@@ -128,7 +129,7 @@ class App:
         slot.stats.count(exchange.status, seconds, exchange.bytes_in, exchange.bytes_out)
         if self.recent.wanted or exchange.status >= 500 or seconds >= SLOW_SECONDS:
             self.recent.note(slot.name, exchange.method, exchange.head.target, exchange.status, seconds, now)
-        self._log.exchange(exchange, slot.name, seconds)
+        self._log.exchange(exchange, slot.label, seconds)
         exchange.ticket = None  # the ticket knows its exchange: no cycle may be left for the garbage collector
 
     def another_slot(self, exchange: Exchange, tried: Collection[Backend]) -> bool:

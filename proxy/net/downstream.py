@@ -86,9 +86,9 @@ class Downstream(asyncio.Protocol):
 
     __slots__ = (
         "_authority", "_backlog", "_chunks", "_client_eof", "_encode", "_exchange", "_fields", "_file_status",
-        "_forwarded", "_head",
-        "_keep_alive", "_owed", "_partial", "_paused", "_peer", "_pipelined", "_request_id", "_running", "_sender",
-        "_server", "_started", "_state", "_unsent", "_until_close", "_write_paused", "address", "deadline", "transport",
+        "_forgets", "_forwarded", "_head", "_keep_alive", "_owed", "_partial", "_paused", "_peer", "_pipelined",
+        "_request_id", "_running", "_sender", "_server", "_started", "_state", "_unsent", "_until_close",
+        "_write_paused", "address", "deadline", "transport",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
@@ -97,6 +97,7 @@ class Downstream(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._head: RequestHead | None = None  # of the current request
         self._fields: RequestFields | None = None  # of the last request
+        self._forgets = False  # they are too many to be remembered
         self._authority = b""
         self._forwarded = b""
         self._owed = 0
@@ -271,18 +272,20 @@ class Downstream(asyncio.Protocol):
         fields = head.fields
         if fields is not self._fields or head.authority != self._authority:
             self._fields = fields
+            self._forgets = len(fields.block) > MAX_REMEMBERED
             self._authority = head.authority
             self._forwarded = forwarded_fields(fields, head.authority, self._peer)
         self._head = head
         self._request_id = server.next_request_id()
-        self._started = server.now()
+        now = server.now
+        self._started = now()
         self._keep_alive = fields.keep_alive and not server.stopping
-        if fields.chunked or fields.length > 0:
+        if fields.has_body:
             return self._begin_body(head, data)
         self._state = _NEXT
         self.deadline = server.response_until
         self._answer(head, b"", True)
-        return data[head.end :]
+        return data[head.end :] if len(data) > head.end else b""
 
     def _head_begun(self, partial: HeadBuffer) -> None:
         if not partial.blank:
@@ -327,20 +330,21 @@ class Downstream(asyncio.Protocol):
         fields = head.fields
         forwarded = self._forwarded
         try:
-            if fields.passes >= MAX_PASSES:
-                raise LoopError("the request has passed this proxy too often")
-            if fields.max_forwards >= 0 and head.method == b"OPTIONS":
-                if fields.max_forwards == 0:
-                    self._send_own(200, options_answer())
-                    return
-                forwarded = with_max_forwards(forwarded, fields.max_forwards - 1)
+            if fields.counts_hops:
+                if fields.passes >= MAX_PASSES:
+                    raise LoopError("the request has passed this proxy too often")
+                if fields.max_forwards >= 0 and head.method == b"OPTIONS":
+                    if fields.max_forwards == 0:
+                        self._send_own(200, options_answer())
+                        return
+                    forwarded = with_max_forwards(forwarded, fields.max_forwards - 1)
             route = server.router.route(head.authority, head.target)
         except RequestError as error:
             self._refuse(error)
             return
         app = server.apps[route.app]
         if route.file is not None:
-            self._send_file(answer_file(app.file_indexes(fields.cookies), route.file, head))
+            self._send_file(head, answer_file(app.file_indexes(fields.cookies), route.file, head))
             return
         self._exchange = exchange = Exchange(
             self, app, head, forwarded, self._request_id, self._started, body, complete
@@ -408,7 +412,7 @@ class Downstream(asyncio.Protocol):
         self.deadline = server.response_until
         minor = self._head.minor if self._head is not None else 1
         if head.complete and minor and self._keep_alive and self._state == _NEXT:
-            self.transport.write(b"%bX-Request-Id: %b\r\n\r\n%b" % (head.lines, self._request_id, body))
+            self.transport.write(b"".join((head.lines, b"X-Request-Id: ", self._request_id, b"\r\n\r\n", body)))
             return
         chunked = False
         if self._state != _NEXT:
@@ -517,21 +521,27 @@ class Downstream(asyncio.Protocol):
         if self._exchange is None:
             self._own_done(status, len(answer.body))
 
-    def _send_file(self, answer: FileAnswer) -> None:
+    def _send_file(self, head: RequestHead, answer: FileAnswer) -> None:
+        server = self._server
         if self._state != _NEXT:
             self._keep_alive = False
-        head = b"%bDate: %b\r\n%bX-Request-Id: %b\r\n\r\n" % (
-            answer.head,
-            self._server.date,
-            self._connection_line(),
-            self._request_id,
+        data = b"".join(
+            (
+                answer.head,
+                server.date_line,
+                b"" if self._keep_alive and head.minor else self._connection_line(),
+                b"X-Request-Id: ",
+                self._request_id,
+                b"\r\n\r\n",
+                answer.body,
+            )
         )
-        data = head + answer.body  # formatting the body too would copy it twice
         if answer.source is not None:
             self._send_source(answer, answer.source, data)
             return
         self.transport.write(data)
-        self._own_done(answer.status, len(answer.body))
+        server.own_answer(self.address, head, answer.status, len(answer.body), self._request_id, self._started)
+        self._request_done()
 
     def _send_source(self, answer: FileAnswer, source: FileSlices, data: bytes) -> None:
         """A file that is not in memory: `data`, and then what is read of it."""
@@ -586,7 +596,7 @@ class Downstream(asyncio.Protocol):
         if state == _NEXT and self._keep_alive:
             self._state = _HEAD
             self.deadline = self._server.remember_until
-            if self._fields is not None and len(self._fields.block) > MAX_REMEMBERED:
+            if self._forgets:
                 self._forget()
             if self._running:
                 return  # `_requests` goes on with what has come
@@ -602,6 +612,7 @@ class Downstream(asyncio.Protocol):
     def _forget(self) -> None:
         """An idle connection remembers nothing of its last request."""
         self._head = self._fields = None
+        self._forgets = False
         self._forwarded = self._authority = b""
         self.deadline = self._server.time + self._server.timeouts.idle
 

@@ -122,8 +122,7 @@ class Exchange:
         self._response_fields = b""
         self._silent_at = -1
         self._tunnel: Tunnel | None = None
-        # The body for one more attempt, where one is allowed.
-        self._replay = body if complete and head.method in _IDEMPOTENT and len(body) <= MAX_REPLAY else None
+        self._replay = body if complete and len(body) <= MAX_REPLAY else None  # for one more attempt
 
     def __repr__(self) -> str:
         return f"<Exchange {self.head!r} status={self.status} {self.ticket!r} {self.upstream!r}>"
@@ -394,6 +393,7 @@ class Exchange:
             and upstream is not None
             and upstream.reused
             and self._replay is not None
+            and self.method in _IDEMPOTENT
         ):
             # The backend closed a kept connection as the request was on its way (RFC 9112 section 9.3.1): once more,
             # on a new connection.

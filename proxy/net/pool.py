@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Protocol
 
+from proxy.http1.head import KnownHeads
 from proxy.net.time_limit import time_limit
 from proxy.net.upstream import ConnectError, ConnectTimeoutError, GoneError, Upstream
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     import asyncio
 
     from proxy.core.backends import Backend
-    from proxy.http1.head import ResponseHead
 
 MAX_CONNECTING: Final = 64
 """Connections that are being made at one time. A backend accepts them one by one from a short queue (Tomcat's
@@ -59,7 +59,7 @@ class Pool:
         self.max_idle_age = max_idle_age
         self._loop = loop
         self._time = now  # of the last look: near enough for an age, and for how long one has waited
-        self.known_heads: dict[bytes, ResponseHead] = {}
+        self.known_heads = KnownHeads()
         self._idle: dict[Upstream, None] = {}  # an ordered set
         self._making: dict[Applicant, asyncio.Task[None]] = {}
         # Both with the time until which each waits, which is their order.

@@ -38,6 +38,7 @@ MANY: Final = 1000
 REMEMBER_SECONDS_OF_MANY: Final = 0.5
 """With more than MANY connections. A browser's head takes 3 KiB, and what 10,000 have held at a time stays with the
 process when they let it go."""
+_LOW_DIGITS: Final = tuple(b"%02x" % number for number in range(256))
 LAST_REQUEST_SECONDS: Final = 2.0
 """How long a connection waits for one more request while the worker stops."""
 
@@ -45,11 +46,22 @@ LAST_REQUEST_SECONDS: Final = 2.0
 class Server:
     """The worker's connections, apps and clock.
 
-    `time` and `date` are those of the last tick: good enough for deadlines, and free. `remember_until` and
-    `response_until` are the deadlines of what begins now. `byte_seconds` is the time that a byte of a slow body buys,
-    `least_progress` what a slow reader must take in `timeouts.body`, `remember_seconds` how long idle connections
-    remember. `turn_left` is what is left of TURN_REQUESTS; below zero, requests are for `in_next_turn`.
+    `time` and `date` are those of the last tick: good enough for deadlines, and free; `date_line` is the whole field.
+    `remember_until` and `response_until` are the deadlines of what begins now. `byte_seconds` is the time that a byte
+    of a slow body buys, `least_progress` what a slow reader must take in `timeouts.body`, `remember_seconds` how long
+    idle connections remember. `turn_left` is what is left of TURN_REQUESTS; below zero, requests are for
+    `in_next_turn`.
+
+    `now` is read before it is called, where that is for each request: a call of an attribute that is no method has the
+    interpreter look through the class first.
     """
+
+    __slots__ = (
+        "_accepted", "_clients", "_emptied", "_id_format", "_id_start", "_log", "_none_idle_at", "_own", "_request_ids",
+        "_timer", "_trusted", "_turn_ends", "apps", "byte_seconds", "date", "date_line", "least_progress", "limits",
+        "loop", "max_body", "max_fields", "max_head", "now", "remember_seconds", "remember_until", "response_until",
+        "router", "settings", "stopping", "time", "timeouts", "turn_left",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -80,15 +92,15 @@ class Server:
         self.turn_left = TURN_REQUESTS
         self._turn_ends = False
         self._clients: dict[Downstream, None] = {}  # in the order of their arrival
-        self.date = formatdate(usegmt=True).encode()
         self._look_at_clock()
         self._log = log
         self._trusted = tuple(ip_network(network) for network in settings.trusted_proxies)
         self._accepted = 0
         self._none_idle_at = -1.0
-        self._own: dict[int, int] = {}
+        self._own = [0] * 600  # by status
         self._request_ids = 0
-        self._id_format = os.urandom(6).hex().encode() + b"%06x"
+        self._id_format = os.urandom(6).hex().encode() + b"%04x"
+        self._id_start = self._id_format % 0
         self._timer: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Future[None] | None = None
 
@@ -156,8 +168,11 @@ class Server:
 
     def next_request_id(self) -> bytes:
         """Unique over workers and restarts."""
-        self._request_ids += 1
-        return self._id_format % self._request_ids
+        number = self._request_ids = self._request_ids + 1
+        low = number & 0xFF
+        if not low:
+            self._id_start = self._id_format % (number >> 8)
+        return self._id_start + _LOW_DIGITS[low]
 
     def own_answer(
         self,
@@ -170,8 +185,9 @@ class Server:
         cut_off: bool = False,
     ) -> None:
         """Counts and logs what was answered without a backend. `cut_off`: the client has not got all of it."""
-        self._own[status] = self._own.get(status, 0) + 1
-        self._log.own(client, head, status, size, request_id, self.now() - started, cut_off)
+        self._own[status] += 1
+        now = self.now
+        self._log.own(client, head, status, size, request_id, now() - started, cut_off)
 
     # --- for the worker --------------------------------------------------------------------------------------------
 
@@ -181,6 +197,8 @@ class Server:
 
     def _look_at_clock(self) -> None:
         self.time = now = self.now()
+        self.date = formatdate(usegmt=True).encode()
+        self.date_line = b"Date: %b\r\n" % self.date
         idle = LAST_REQUEST_SECONDS if self.stopping else self.timeouts.idle
         self.remember_seconds = REMEMBER_SECONDS if len(self._clients) <= MANY else REMEMBER_SECONDS_OF_MANY
         self.remember_until = now + min(self.remember_seconds, idle)
@@ -188,7 +206,6 @@ class Server:
 
     def _tick(self) -> None:
         self._timer = self.loop.call_later(TICK, self._tick)
-        self.date = formatdate(usegmt=True).encode()
         last = self.time
         self._look_at_clock()
         now = self.time
@@ -235,7 +252,7 @@ class Server:
         }
 
     def _answered_here(self) -> dict[str, int]:
-        own = dict(self._own)
+        own = {status: count for status, count in enumerate(self._own) if count}
         for app in self.apps.values():
             for status, count in app.unserved.items():
                 own[status] = own.get(status, 0) + count

@@ -207,6 +207,14 @@ def test_request_ids_are_the_proxy_s_and_the_same_on_both_sides(site: Site, clie
         client << delivered("HTTP/1.1 200 OK", "Content-Length: 0", id=id)
 
 
+def test_each_request_id_is_one_more_than_the_one_before(site: Site, client: Peer) -> None:
+    for id in range(1, 260):
+        client >> head("GET / HTTP/1.1", "Host: shop.test")
+        site.backend << forwarded("GET / HTTP/1.1", "Host: shop.test", id=id)
+        site.backend >> head("HTTP/1.1 200 OK", "Content-Length: 0")
+        client << delivered("HTTP/1.1 200 OK", "Content-Length: 0", id=id)
+
+
 def test_no_app_for_the_host_is_404(build: Callable[..., Site], site: Site, client: Peer) -> None:
     only_shop = build(app={"hosts": ["shop.test"]})
     other = only_shop.client()

@@ -163,12 +163,12 @@ WEAKENINGS: Final = (
     ),
     Weakening("a session ends in all workers", "barrier", "if self._blocked[session] > 1:", "if False:"),
     Weakening("nobody knows who is busy", "barrier", "self._everybody = busy is None", "self._everybody = False"),
-    Weakening("waiting is bounded", "waiting", "if len(self._places) >= self._most:", "if False:"),
+    Weakening("waiting is bounded", "waiting", "if len(self.places) >= self._most:", "if False:"),
     Weakening("who waits is found by its session", "waiting", "        place.session = session\n", ""),
     Weakening(
         "who was served waits no more",
         "gate",
-        "        if self._waiting:\n            self._waiting.remove(owner)\n",
+        "        if self._waiting.places:\n            self._waiting.remove(owner)\n",
         "",
     ),
 )

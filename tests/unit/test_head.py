@@ -13,6 +13,7 @@ from proxy.http1.head import (
     MAX_KNOWN_SIZE,
     HeadBuffer,
     HeadError,
+    KnownHeads,
     RequestFields,
     RequestHead,
     ResponseError,
@@ -265,7 +266,7 @@ def test_what_can_be_no_response_is_refused_at_once(data: bytes) -> None:
         parse_response(data)
 
 
-def response_outcome(data: bytes, known: dict[bytes, ResponseHead] | None) -> Any:
+def response_outcome(data: bytes, known: KnownHeads | None) -> Any:
     try:
         head = parse_response(data, known=known)
     except ResponseError:
@@ -275,7 +276,7 @@ def response_outcome(data: bytes, known: dict[bytes, ResponseHead] | None) -> An
 
 @given(st.randoms(use_true_random=False))
 def test_the_responses_before_change_nothing(source: random.Random) -> None:
-    known: dict[bytes, ResponseHead] = {}
+    known = KnownHeads()
     before = mutate.response(source)
     for data in (
         before,
@@ -288,7 +289,7 @@ def test_the_responses_before_change_nothing(source: random.Random) -> None:
 
 
 def test_known_responses_are_bounded() -> None:
-    known: dict[bytes, ResponseHead] = {}
+    known = KnownHeads()
     for number in range(MAX_KNOWN + 10):
         parse_response(b"HTTP/1.1 200 OK\r\nX: %d\r\n\r\n" % number, known=known)
         assert len(known) <= MAX_KNOWN

@@ -188,8 +188,27 @@ PARTS = (
 )  # fmt: skip
 
 
+PATHS = st.lists(st.sampled_from(PARTS), max_size=8).map(lambda parts: ("/" + "".join(parts)).encode())
+
+
 @settings(max_examples=500)
-@given(st.lists(st.sampled_from(PARTS), max_size=8).map(lambda parts: ("/" + "".join(parts)).encode()))
+@given(PATHS)
+@example(b"/static/")
+@example(b"/static")
+@example(b"/x/static/a")
+def test_an_app_alone_has_all_paths_but_those_of_its_files(path: bytes) -> None:
+    router = Router([SHOP])
+    router.route(b"a", b"/")  # from now on the host is known
+    try:
+        routes = [router.route(b"a", path), router.route(b"a", path)]
+    except TargetError:
+        return
+    are_files = {reading.startswith(b"/static/") for reading in readings(path)}
+    assert {route.file is not None for route in routes} == are_files
+
+
+@settings(max_examples=500)
+@given(PATHS)
 @example(b"/adm%3bx%5c..;/admin")
 @example(b"/;%5c%2fadmin")
 def test_what_is_routed_leads_to_the_same_place_in_every_reading(path: bytes) -> None:
