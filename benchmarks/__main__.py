@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def write(result: report.Report, directory: Path) -> None:
 @click.option("--quick", is_flag=True, help="One short round: seconds instead of minutes, and rough.")
 @click.option("--only", multiple=True, metavar="NAME", help="Only this work (may be repeated).")
 @click.option("--peer", multiple=True, metavar="NAME", help="Only this server (may be repeated).")
-@click.option("--rounds", type=click.IntRange(1, 50), help="Rounds to take medians of.")
+@click.option("--rounds", type=click.IntRange(1, 50), help="Rounds of each work.")
 @click.option("--seconds", type=click.IntRange(1, 600), help="How long a measurement lasts.")
 @click.option("--tries", type=click.IntRange(1, 20), default=3, help="Tries when other processes disturb.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where to write the results.")
@@ -94,7 +95,10 @@ def main(
     bounds = Bounds(seconds or default_bounds.seconds, default_bounds.share)
     cores = Cores.split(tuple(sorted(os.sched_getaffinity(0))))
     most_tries = 1 if quick else tries
-    plan = Plan(works.choose(only), servers.choose(peer), rounds or default_rounds, bounds, cores, most_tries)
+    chosen = works.choose(only)
+    if quick or rounds:
+        chosen = tuple(replace(work, repeat=1) for work in chosen)
+    plan = Plan(chosen, servers.choose(peer), rounds or default_rounds, bounds, cores, most_tries)
     partial = quick or only or peer
     find_tools(("nginx", "haproxy", "caddy", "wrk", "taskset", "setpriv"))
     run(plan, out or (UNPUBLISHED if partial else PUBLISHED))

@@ -32,7 +32,8 @@ class Work:
 
     `size` is the body's length in bytes, `connections` the number kept open at the same time, `workers` the
     server's worker processes (or threads). With `shared_cores` the server and the load run on all cores; else the
-    server has the first core alone, and load and backend have the others. `max_requests` bounds a download.
+    server has the first core alone, and load and backend have the others. `max_requests` bounds a download. `repeat`:
+    so many times as many rounds as the plan says.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Work:
     workers: int = 1
     shared_cores: bool = False
     max_requests: int = 0
+    repeat: int = 1
 
     @property
     def path(self) -> str:
@@ -131,7 +133,8 @@ class Measurement:
 class Summary:
     """The rounds of one server under one work: medians, and the spread of the measure that counts.
 
-    `cpu_low` and `cpu_high` are the least and the most CPU microseconds a request of any round. `idle_kib` is KiB a
+    `cpu_low` and `cpu_high` are the least and the most CPU microseconds a request of any round, `cpu_by_round` that of
+    each by its number: what was measured in one round was measured within a minute. `idle_kib` is KiB a
     connection, for idle works alone, directly after the last request, and `settled_kib` some time later. `growth` is
     bytes: the highest peak over the first round's start.
     """
@@ -158,6 +161,7 @@ class Summary:
     errors: int
     problems: tuple[str, ...] = field(default=())
     settled_kib: float = 0.0
+    cpu_by_round: dict[int, float] = field(default_factory=dict)
 
 
 def summarize(measurements: list[Measurement], connections: int) -> Summary:
@@ -188,4 +192,5 @@ def summarize(measurements: list[Measurement], connections: int) -> Summary:
         errors=sum(m.load.errors for m in measurements),
         problems=tuple(m.problem for m in measurements if m.problem),
         settled_kib=median(settled) if settled else 0.0,
+        cpu_by_round={m.round: m.cpu_us for m in measurements},
     )

@@ -170,7 +170,9 @@ def work_section(work: Work, summaries: list[Summary]) -> str:
     rows.sort(key=lambda s: s.idle_kib if work.kind is Kind.IDLE else s.cpu_us)
     form = {Kind.REQUESTS: requests_table, Kind.DOWNLOAD: download_table, Kind.IDLE: idle_table}[work.kind]
     origin = "from the backend" if work.source is Source.PROXIED else "from the server's own disk"
-    note = f"{work.connections:,} keep-alive connections, {work.workers} worker{'s' * (work.workers > 1)}, {origin}."
+    workers = f"{work.workers} worker{'s' * (work.workers > 1)}"
+    rounds = max(row.rounds for row in rows)
+    note = f"{work.connections:,} keep-alive connections, {workers}, {origin}; {rounds} round{'s' * (rounds > 1)}."
     problems = [f"- {row.server}: {problem}" for row in rows for problem in row.problems]
     return "\n".join((f"## {work.title}", "", note, "", form(rows), *problems)) + "\n"
 
@@ -181,7 +183,8 @@ def to_markdown(report: Report, picture: str) -> str:
     head = [
         "# Benchmark results",
         "",
-        f"Made {report.made} by `scripts/bench`: {report.rounds} interleaved rounds of {report.seconds} s, medians.",
+        f"Made {report.made} by `scripts/bench`: interleaved rounds of {report.seconds} s, {report.rounds} or, where "
+        "the tables say so, more; medians.",
         f"Machine: {machine.cpu}, {machine.cores} cores, {machine.memory_gib} GiB, Linux {machine.kernel}, "
         f"Python {machine.python}; load average before the run {machine.load}. {report.cores}",
         f"Commit {report.commit}. Versions: {'; '.join(f'{name}: {text}' for name, text in report.versions.items())}.",

@@ -89,7 +89,7 @@ class Runner:
             for running in up:
                 with self._failing(work, running.server):
                     measuring.warm(running, work)
-            for number in range(1, self._plan.rounds + 1):
+            for number in range(1, self._plan.rounds * work.repeat + 1):
                 for running in up:
                     with self._failing(work, running.server):
                         found.append(self._quietest(measuring, running, work, number))

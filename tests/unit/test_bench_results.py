@@ -78,6 +78,22 @@ def test_cpu_is_judged_by_its_ratio(cpu: float, met: bool, goal_met: bool) -> No
     assert (found.met, found.goal_met) == (met, goal_met)
 
 
+def test_cpu_is_compared_within_each_round() -> None:
+    """The machine was twice as slow in the second round, and something disturbed nginx in the third."""
+    mine = [measurement(OURS, number, cpu, work="proxied-1k") for number, cpu in enumerate((42.0, 90.0, 45.0), 1)]
+    theirs = [measurement("nginx", number, cpu, work="proxied-1k") for number, cpu in enumerate((30.0, 60.0, 90.0), 1)]
+    found = verdict("1 KB proxied, CPU beside nginx", [summarize(mine, 64), summarize(theirs, 64)])
+    assert found.value == pytest.approx(1.4)
+
+
+def test_a_round_that_one_of_both_lacks_is_not_compared() -> None:
+    mine = summarize([measurement(OURS, 2, 42.0, work="proxied-1k")], 64)
+    theirs = [measurement("nginx", number, cpu, work="proxied-1k") for number, cpu in ((1, 10.0), (2, 30.0))]
+    found = verdict("1 KB proxied, CPU beside nginx", [mine, summarize(theirs, 64)])
+    assert found.value == pytest.approx(1.4)
+    assert verdict("1 KB proxied, CPU beside nginx", [mine, summarize(theirs[:1], 64)]).value is None
+
+
 @pytest.mark.parametrize(("seconds", "met", "goal_met"), [(2.0, True, True), (2.4, True, False), (2.6, False, False)])
 def test_throughput_must_reach_its_bound(seconds: float, met: bool, goal_met: bool) -> None:
     ours = summary("proxied-1m", OURS, load=Load(10, seconds, 1_000_000, 0))
