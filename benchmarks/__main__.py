@@ -17,7 +17,7 @@ from benchmarks.picture import draw
 from benchmarks.processes import Cores, find_tools
 from benchmarks.run import Outcome, Plan, Runner
 
-FULL = (3, Bounds(5))
+FULL = (3, Bounds(4))
 QUICK = (1, Bounds(2, 0.2))
 
 

@@ -33,7 +33,7 @@ class Work:
     `size` is the body's length in bytes, `connections` the number kept open at the same time, `workers` the
     server's worker processes (or threads). With `shared_cores` the server and the load run on all cores; else the
     server has the first core alone, and load and backend have the others. `max_requests` bounds a download. `repeat`:
-    so many times as many rounds as the plan says.
+    so many times as many rounds as the plan says (not for idle works).
     """
 
     name: str
@@ -134,7 +134,7 @@ class Summary:
     """The rounds of one server under one work: medians, and the spread of the measure that counts.
 
     `cpu_low` and `cpu_high` are the least and the most CPU microseconds a request of any round, `cpu_by_round` that of
-    each by its number: what was measured in one round was measured within a minute. `idle_kib` is KiB a
+    each by its number. `idle_kib` is KiB a
     connection, for idle works alone, directly after the last request, and `settled_kib` some time later. `growth` is
     bytes: the highest peak over the first round's start.
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is run: `rounds` interleaved rounds of `bounds` for each work and server.
+    """What is run: `rounds` interleaved rounds of `bounds` for each work and server, times the work's `repeat`.
 
     A measurement that other processes disturbed is made again, up to `tries` times in all; the quietest counts.
     """

@@ -112,7 +112,7 @@ def ratio(measure: Measure, peer: str) -> Callable[[Results], float | None]:
 def cpu_ratio(work: str, peer: str) -> Callable[[Results], float | None]:
     """Our CPU time a request over the peer's: the median of the rounds' own ratios.
 
-    A virtual machine's speed changes by half within minutes; what is of one round was measured within a minute.
+    A virtual machine's speed changes by half within minutes; in a round the servers are measured one after the other.
     """
 
     def value(results: Results) -> float | None:
@@ -159,7 +159,12 @@ def side_by_side(measure: Measure, unit: str, digits: int, *peers: str) -> Calla
 
 
 def cpu_target(title: str, work: str, peer: str, limit: float | None, goal: float | None = None) -> Target:
-    text = side_by_side(cpu(work), " µs", 1, peer)
+    medians = side_by_side(cpu(work), " µs", 1, peer)
+
+    def text(results: Results) -> str:
+        found = medians(results)
+        return f"medians: {found}" if found else ""
+
     return Target(title, " x", limit, goal, cpu_ratio(work, peer), beside=text)
 
 

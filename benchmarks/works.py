@@ -9,8 +9,8 @@ CONNECTIONS = (10, 100, 1000, 5000)
 IDLE = 10_000
 
 WORKS = (
-    Work("proxied-1k", "1 KB proxied", Kind.REQUESTS, Source.PROXIED, KB, 64, repeat=3),
-    Work("static-10k", "10 KB static", Kind.REQUESTS, Source.STATIC, 10 * KB, 64, repeat=3),
+    Work("proxied-1k", "1 KB proxied", Kind.REQUESTS, Source.PROXIED, KB, 64, repeat=2),
+    Work("static-10k", "10 KB static", Kind.REQUESTS, Source.STATIC, 10 * KB, 64, repeat=2),
     Work("proxied-1m", "1 MB proxied", Kind.DOWNLOAD, Source.PROXIED, MB, 8, max_requests=4000),
     Work("static-1m", "1 MB static", Kind.DOWNLOAD, Source.STATIC, MB, 8, max_requests=4000),
     Work("proxied-100m", "100 MB proxied", Kind.DOWNLOAD, Source.PROXIED, 100 * MB, 4, max_requests=60),

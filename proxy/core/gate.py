@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from proxy.core.spread import Spread
     from proxy.http1.head import RequestHead
 
-_SEMICOLON: Final = ord(";")  # as a number: bytes look for it several times as fast as for other bytes
+_SEMICOLON: Final = ord(";")  # `int in bytes` takes a third of the time of `bytes in bytes`
 
 __all__ = [
     "LINGER",

@@ -77,7 +77,7 @@ class Router:
         for routes_of_host in self._by_host.values():
             routes_of_host.sort(key=lambda route: len(route.path), reverse=True)
         self._seen: dict[bytes, list[AppRoute]] = {}
-        # For hosts of which every path goes to one app's backends, but for those that begin so, in so many bytes.
+        # Authority -> where all plain targets go, but for those with this prefix (files), and its length.
         self._always: dict[bytes, tuple[Route, bytes, int]] = {}
         self._known: dict[bytes, tuple[bytes, Route]] = {}  # files asked for lately: sites have few, asked for often
         self._plain = {app.app: Route(app.app) for apps in self._by_host.values() for app in apps}

@@ -97,7 +97,7 @@ class Downstream(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._head: RequestHead | None = None  # of the current request
         self._fields: RequestFields | None = None  # of the last request
-        self._forgets = False  # they are too many to be remembered
+        self._forgets = False  # their block is over MAX_REMEMBERED
         self._authority = b""
         self._forwarded = b""
         self._owed = 0

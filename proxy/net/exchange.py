@@ -122,7 +122,9 @@ class Exchange:
         self._response_fields = b""
         self._silent_at = -1
         self._tunnel: Tunnel | None = None
-        self._replay = body if complete and len(body) <= MAX_REPLAY else None  # for one more attempt
+        # The body for one more attempt; one that is of no use for that is not kept. Most requests have none.
+        keep = complete and (not body or (len(body) <= MAX_REPLAY and head.method in _IDEMPOTENT))
+        self._replay = body if keep else None
 
     def __repr__(self) -> str:
         return f"<Exchange {self.head!r} status={self.status} {self.ticket!r} {self.upstream!r}>"

@@ -216,7 +216,7 @@ def test_markdown_states_each_target_and_shows_only_works_that_were_measured() -
         ),
         "bench.svg",
     )
-    beside = "switchyard 60.0 µs, nginx 30.0 µs"
+    beside = "medians: switchyard 60.0 µs, nginx 30.0 µs"
     assert f"| 1 KB proxied, CPU beside nginx | ≤ 1.6 x | 2.00 x | **not met** | not yet | {beside} |" in text
     assert "| 1 KB proxied, CPU beside Caddy | ≤ 0.35 x | - | not measured |  |  |" in text
     assert (
