@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 FIRST: Final = 20_000
 EACH: Final = 1_500
@@ -32,16 +32,21 @@ def _own() -> Iterator[int]:
 _PORTS: Final = _own()
 
 
-def free_port() -> int:
-    """One that nobody has now."""
-    for port in _PORTS:
+def first_free(ports: Iterable[int]) -> int:
+    """The first of `ports` that nobody has now."""
+    for port in ports:
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
-    raise AssertionError("the ports never end")
+    raise AssertionError("no port is free")
+
+
+def free_port() -> int:
+    """One that nobody has now."""
+    return first_free(_PORTS)
 
 
 def free_ports(count: int) -> list[int]:

@@ -17,14 +17,14 @@ _BOUNDS_S: Final = tuple(bound / 1000 for bound in BUCKETS_MS)
 class SlotStats:
     """What one slot has answered in this worker. `status[n]` counts the responses of n00 to n99."""
 
-    __slots__ = ("bytes_in", "bytes_out", "hist", "seconds", "status")
+    __slots__ = ("bytes_in", "bytes_out", "hist", "status", "sum_us")
 
     def __init__(self) -> None:
         self.status = [0] * 6
         self.bytes_in = 0
         self.bytes_out = 0
         self.hist = [0] * (len(BUCKETS_MS) + 1)
-        self.seconds = 0.0
+        self.sum_us = 0
 
     @property
     def requests(self) -> int:
@@ -44,7 +44,7 @@ class SlotStats:
         if status == 101:
             return
         self.hist[bisect_left(_BOUNDS_S, seconds)] += 1
-        self.seconds += seconds
+        self.sum_us += int(seconds * 1e6)
 
     def snapshot(self) -> dict[str, Any]:
         """`status` lists 1xx to 5xx; `aborted` are exchanges whose client got no response."""
@@ -55,7 +55,7 @@ class SlotStats:
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
             "hist": list(self.hist),
-            "sum_us": int(self.seconds * 1e6),
+            "sum_us": self.sum_us,
         }
 
 

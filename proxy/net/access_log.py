@@ -47,8 +47,7 @@ class AccessLog:
     def __init__(self, path: str, format: str, clock: Callable[[], float] = time) -> None:
         self._clock = clock
         self._lines: list[bytes] = []
-        self._stamp = b""
-        self._date = b""  # for the combined format, with what is around it
+        self._stamp = b""  # in the combined format with what is around it
         self._tails: dict[tuple[bytes, bytes], bytes] = {}
         self.dropped = 0
         self._line = {"json": self._json, "combined": self._combined, "off": None}[format]
@@ -97,7 +96,7 @@ class AccessLog:
         """Hands the lines to the writer, and looks at the time; called by the worker's clock."""
         now = self._clock()
         if self._combined_format:
-            self._date = strftime(' - - [%d/%b/%Y:%H:%M:%S +0000] "', gmtime(now)).encode()
+            self._stamp = strftime(' - - [%d/%b/%Y:%H:%M:%S +0000] "', gmtime(now)).encode()
         else:
             self._stamp = f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(now))}.{int(now % 1 * 1000):03d}Z".encode()
         if self._lines and self._writer is not None:
@@ -136,11 +135,11 @@ class AccessLog:
         slot: bytes, backend: bytes, cut_off: bool,
     ) -> bytes:  # fmt: skip
         if head is None:
-            return b'%b%b-" %d %d "-" "-"\n' % (client, self._date, status, size)
+            return b'%b%b-" %d %d "-" "-"\n' % (client, self._stamp, status, size)
         fields = head.fields
         tail = self._tails.get((fields.referer, fields.user_agent)) or self._tail(fields.referer, fields.user_agent)
         middle = _MIDDLES[head.minor][status]
-        return b"".join((client, self._date, head.method, b" ", head.target, middle, str(size).encode(), tail))
+        return b"".join((client, self._stamp, head.method, b" ", head.target, middle, str(size).encode(), tail))
 
     def _tail(self, referer: bytes, agent: bytes) -> bytes:
         """The end of a line, from two fields that clients repeat and that may hold anything."""

@@ -522,13 +522,12 @@ class Downstream(asyncio.Protocol):
             self._own_done(status, len(answer.body))
 
     def _send_file(self, head: RequestHead, answer: FileAnswer) -> None:
-        server = self._server
         if self._state != _NEXT:
             self._keep_alive = False
         data = b"".join(
             (
                 answer.head,
-                server.date_line,
+                self._server.date_line,
                 b"" if self._keep_alive and head.minor else self._connection_line(),
                 b"X-Request-Id: ",
                 self._request_id,
@@ -540,8 +539,7 @@ class Downstream(asyncio.Protocol):
             self._send_source(answer, answer.source, data)
             return
         self.transport.write(data)
-        server.own_answer(self.address, head, answer.status, len(answer.body), self._request_id, self._started)
-        self._request_done()
+        self._own_done(answer.status, len(answer.body))
 
     def _send_source(self, answer: FileAnswer, source: FileSlices, data: bytes) -> None:
         """A file that is not in memory: `data`, and then what is read of it."""

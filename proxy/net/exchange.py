@@ -122,9 +122,8 @@ class Exchange:
         self._response_fields = b""
         self._silent_at = -1
         self._tunnel: Tunnel | None = None
-        # The body for one more attempt; one that is of no use for that is not kept. Most requests have none.
-        keep = complete and (not body or (len(body) <= MAX_REPLAY and head.method in _IDEMPOTENT))
-        self._replay = body if keep else None
+        # The body for one more attempt, where one is allowed.
+        self._replay = body if complete and head.method in _IDEMPOTENT and len(body) <= MAX_REPLAY else None
 
     def __repr__(self) -> str:
         return f"<Exchange {self.head!r} status={self.status} {self.ticket!r} {self.upstream!r}>"
@@ -395,7 +394,6 @@ class Exchange:
             and upstream is not None
             and upstream.reused
             and self._replay is not None
-            and self.method in _IDEMPOTENT
         ):
             # The backend closed a kept connection as the request was on its way (RFC 9112 section 9.3.1): once more,
             # on a new connection.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ports import first_free
 from proxy_process import ROOT, Load, ProxyProcess
 
 if TYPE_CHECKING:
@@ -46,14 +46,7 @@ def python_for_all() -> tuple[str, str] | None:
 
 
 def free_low_port() -> int:
-    for port in range(1023, 600, -1):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no port below 1024 is free")
+    return first_free(range(1023, 600, -1))
 
 
 @pytest.fixture
