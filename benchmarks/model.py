@@ -33,7 +33,8 @@ class Work:
     `size` is the body's length in bytes, `connections` the number kept open at the same time, `workers` the
     server's worker processes (or threads). With `shared_cores` the server and the load run on all cores; else the
     server has the first core alone, and load and backend have the others. `max_requests` bounds a download. `repeat`:
-    so many times as many rounds as the plan says (not for idle works).
+    so many times as many rounds as the plan says (not for idle works). Works of one `group` follow each other, are
+    alike in all but the load, and are measured together: each round has all of them, on the same processes.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Work:
     shared_cores: bool = False
     max_requests: int = 0
     repeat: int = 1
+    group: str = ""
 
     @property
     def path(self) -> str:

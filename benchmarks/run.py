@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING
 
 from benchmarks.check import check
@@ -11,6 +12,7 @@ from benchmarks.measure import Bounds, Measuring
 from benchmarks.model import QUIET, Kind, Measurement, Summary, Work, summarize
 from benchmarks.processes import Backend, Cores, Running, make_site, started
 from benchmarks.servers import BACKEND, BenchError, Server
+from benchmarks.works import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,14 +62,15 @@ class Runner:
             running.wait_ready("/1k.bin")
             backend = Backend(running)
             measuring = Measuring(backend, self._plan.cores)
-            for work in self._plan.works:
-                servers = [server for server in self._plan.servers if server.takes(work)]
-                self._say(f"{work.title} ({work.name})")
-                if work.kind is Kind.IDLE:
-                    found = self._fresh_each_round(work, servers, measuring, backend)
+            for works in together(self._plan.works):
+                servers = [server for server in self._plan.servers if all(map(server.takes, works))]
+                self._say("; ".join(f"{work.title} ({work.name})" for work in works))
+                if works[0].kind is Kind.IDLE:
+                    found = self._fresh_each_round(works[0], servers, measuring, backend)
                 else:
-                    found = self._side_by_side(work, servers, measuring, backend)
-                self._keep(work, found)
+                    found = self._side_by_side(works, servers, measuring, backend)
+                for work in works:
+                    self._keep(work, [m for m in found if m.work == work.name])
         return self.outcome
 
     def _keep(self, work: Work, found: list[Measurement]) -> None:
@@ -77,21 +80,24 @@ class Runner:
             self.outcome.summaries.append(summarize(rounds, work.connections))
 
     def _side_by_side(
-        self, work: Work, servers: list[Server], measuring: Measuring, backend: Backend
+        self, works: tuple[Work, ...], servers: list[Server], measuring: Measuring, backend: Backend
     ) -> list[Measurement]:
-        """All servers are up at once; a round measures each in turn, so that the machine's moods hit all alike."""
+        """All servers are up at once; a round measures each in turn, so that the machine's moods hit all alike.
+
+        With several works a server has one after the other in each round, as it is these that are compared.
+        """
         found: list[Measurement] = []
         with contextlib.ExitStack() as stack:
             up: list[Running] = []
             for server in servers:
-                with self._failing(work, server):
-                    up.append(stack.enter_context(self._checked(work, server, backend)))
-            for running in up:
-                with self._failing(work, running.server):
+                with self._failing(server, *works):
+                    up.append(stack.enter_context(self._checked(works[0], server, backend)))
+            for running, work in product(up, works):
+                with self._failing(running.server, work):
                     measuring.warm(running, work)
-            for number in range(1, self._plan.rounds * work.repeat + 1):
-                for running in up:
-                    with self._failing(work, running.server):
+            for number in range(1, self._plan.rounds * works[0].repeat + 1):
+                for running, work in product(up, works):
+                    with self._failing(running.server, work):
                         found.append(self._quietest(measuring, running, work, number))
         return found
 
@@ -102,7 +108,7 @@ class Runner:
         found: list[Measurement] = []
         for number in range(1, self._plan.rounds + 1):
             for server in servers:
-                with self._failing(work, server), self._checked(work, server, backend) as running:
+                with self._failing(server, work), self._checked(work, server, backend) as running:
                     found.append(measuring.measure(running, work, number, self._plan.bounds))
                     self._tell(found[-1])
         return found
@@ -123,16 +129,16 @@ class Runner:
             yield running
 
     @contextlib.contextmanager
-    def _failing(self, work: Work, server: Server) -> Iterator[None]:
+    def _failing(self, server: Server, *works: Work) -> Iterator[None]:
         try:
             yield
         except (BenchError, OSError) as error:
-            self.outcome.failures.append((work.name, server.name, str(error)))
+            self.outcome.failures += [(work.name, server.name, str(error)) for work in works]
             self._say(f"  {server.name}: {error}")
 
     def _tell(self, m: Measurement) -> None:
         text = (
-            f"  round {m.round} {m.server:12} {m.cpu_us:10.1f} us ({m.user_us:.1f} user)"
+            f"  round {m.round} {m.server:12} {m.work:16} {m.cpu_us:10.1f} us ({m.user_us:.1f} user)"
             f"  {m.request_rate:9.0f}/s {m.throughput / 1e6:8.1f} MB/s  busy {m.busy:4.0%} foreign {m.foreign:4.0%}"
             f"  p50 {m.load.p50_us / 1000:.2f} p99 {m.load.p99_us / 1000:.2f} max {m.load.max_us / 1000:.1f} ms"
             f"  rss {m.rss_after / 2**20:.1f} MiB"

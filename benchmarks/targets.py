@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from benchmarks.model import OURS, Kind, Summary, Work
@@ -83,10 +83,21 @@ def throughput(work: str) -> Measure:
 
 
 def scaling(results: Results, server: str) -> float | None:
-    """The dearest request over the cheapest, over all numbers of connections."""
-    costs = [cpu(f"connections-{n}")(results, server) for n in CONNECTIONS]
-    known = [cost for cost in costs if cost is not None]
-    return max(known) / min(known) if len(known) == len(CONNECTIONS) else None
+    """The dearest request over the cheapest, over all numbers of connections.
+
+    Each cost is taken as a share of its round's mean, and the medians of these are compared: what the machine's speed
+    does from one round to the next hits all of a round alike.
+    """
+    summaries = [results.get((f"connections-{n}", server)) for n in CONNECTIONS]
+    by_round = [summary.cpu_by_round for summary in summaries if summary is not None]
+    if len(by_round) < len(CONNECTIONS):
+        return None
+    rounds = [[costs[n] for costs in by_round] for n in by_round[0] if all(costs.get(n) for costs in by_round)]
+    if not rounds:
+        return None
+    shares = [[cost / fmean(costs) for cost in costs] for costs in rounds]
+    medians = [median(share[place] for share in shares) for place in range(len(CONNECTIONS))]
+    return max(medians) / min(medians)
 
 
 def two_workers(results: Results, server: str) -> float | None:

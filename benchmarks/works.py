@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from typing import TYPE_CHECKING
+
 from benchmarks.model import KB, MB, Kind, Source, Work
 from benchmarks.servers import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CONNECTIONS = (10, 100, 1000, 5000)
 IDLE = 10_000
@@ -16,7 +22,11 @@ WORKS = (
     Work("proxied-100m", "100 MB proxied", Kind.DOWNLOAD, Source.PROXIED, 100 * MB, 4, max_requests=60),
     Work("static-100m", "100 MB static", Kind.DOWNLOAD, Source.STATIC, 100 * MB, 4, max_requests=60),
     *(
-        Work(f"connections-{n}", f"1 KB proxied, {n:,} connections", Kind.REQUESTS, Source.PROXIED, KB, n)
+        Work(
+            *(f"connections-{n}", f"1 KB proxied, {n:,} connections", Kind.REQUESTS, Source.PROXIED, KB, n),
+            repeat=2,
+            group="connections",
+        )
         for n in CONNECTIONS
     ),
     Work("idle", f"{IDLE:,} idle connections", Kind.IDLE, Source.PROXIED, KB, IDLE),
@@ -34,6 +44,11 @@ WORKS = (
         shared_cores=True,
     ),
 )
+
+
+def together(works: Iterable[Work]) -> list[tuple[Work, ...]]:
+    """The works in their order, those of a group in one."""
+    return [tuple(group) for _, group in groupby(works, key=lambda work: work.group or work.name)]
 
 
 def choose(names: tuple[str, ...]) -> tuple[Work, ...]:

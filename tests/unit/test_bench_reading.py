@@ -102,6 +102,14 @@ def test_load_commands_carry_the_works_numbers() -> None:
     assert small.source is Source.PROXIED
 
 
+def test_works_of_a_group_are_measured_together_by_the_same_servers() -> None:
+    chosen = works.choose(("proxied-1k", "connections-10", "connections-5000", "idle"))
+    names = [[work.name for work in group] for group in works.together(chosen)]
+    assert names == [["proxied-1k"], ["connections-10", "connections-5000"], ["idle"]]
+    for group in works.together(works.WORKS):
+        assert len({(work.repeat, work.workers, work.shared_cores, work.kind) for work in group}) == 1
+
+
 def test_the_works_that_servers_are_limited_to_exist() -> None:
     for server in servers.SERVERS:
         assert len(works.choose(server.works)) == len(server.works or works.WORKS)

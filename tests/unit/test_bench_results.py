@@ -116,6 +116,23 @@ def test_scaling_needs_every_number_of_connections_and_is_the_dearest_over_the_c
     assert verdict(title, found[1:]).value is None
 
 
+def test_scaling_is_not_what_the_machines_speed_did_between_the_rounds() -> None:
+    """Twice as slow in the second round; in the third one of the works was disturbed, and in the fourth one failed."""
+    rounds = ((20.0, 22.0, 25.0, 24.0), (40.0, 44.0, 50.0, 48.0), (20.0, 22.0, 60.0, 24.0), (20.0, 22.0, 25.0))
+    found = [
+        summarize(
+            [
+                measurement(OURS, r, costs[i], work=f"connections-{n}")
+                for r, costs in enumerate(rounds)
+                if i < len(costs)
+            ],
+            n,
+        )
+        for i, n in enumerate(works.CONNECTIONS)
+    ]
+    assert verdict("10 to 5,000 connections, dearest request over cheapest", found).value == pytest.approx(1.25)
+
+
 def test_the_peers_own_scaling_stands_beside_ours() -> None:
     costs = dict(zip(works.CONNECTIONS, (20.0, 22.0, 25.0, 30.0), strict=True))
     found = [summary(f"connections-{n}", OURS, cpu) for n, cpu in costs.items()]
