@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import flame, procfs, servers, stacks, works
+from benchmarks import flame, measure, procfs, servers, stacks, works
 from benchmarks.download import Client, DownloadError, body_length, percentile, run
 from benchmarks.hot_path import parse_strace
 from benchmarks.machine import cpu_model
@@ -108,6 +108,16 @@ def test_works_of_a_group_are_measured_together_by_the_same_servers() -> None:
     assert names == [["proxied-1k"], ["connections-10", "connections-5000"], ["idle"]]
     for group in works.together(works.WORKS):
         assert len({(work.repeat, work.workers, work.shared_cores, work.kind) for work in group}) == 1
+
+
+def test_a_measurement_waits_until_what_was_loaded_before_has_come_to_rest() -> None:
+    busy = iter((1.0, 1.4, 1.4, 1.6, 1.6, 1.61))
+    pauses: list[float] = []
+    measure.wait_for_rest(lambda: next(busy), pauses.append)
+    assert pauses == [measure.REST_LOOK] * 3
+    with pytest.raises(servers.BenchError, match="still work"):
+        measure.wait_for_rest(iter(range(1000)).__next__, pauses.append)
+    assert sum(pauses[3:]) == measure.REST_SECONDS
 
 
 def test_the_works_that_servers_are_limited_to_exist() -> None:
