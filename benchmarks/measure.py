@@ -125,12 +125,15 @@ def wait_for_rest(busy: Callable[[], float] = procfs.own_busy, pause: Callable[[
     All servers share a core, and one that was overrun works on for up to a minute after its load has gone (the aiohttp
     proxy, with 5,000 connections): half of that core was missing to the next. Raises BenchError after REST_SECONDS.
     """
+    used = 0.0
     for _ in range(round(REST_SECONDS / REST_LOOK)):
         before = busy()
         pause(REST_LOOK)
-        if busy() - before <= REST_BUSY * REST_LOOK:
+        used = busy() - before
+        if 0 <= used <= REST_BUSY * REST_LOOK:
             return
-    raise BenchError(f"the servers still work {REST_SECONDS:.0f} s after the last load")
+    cores = used / REST_LOOK
+    raise BenchError(f"the servers still use {cores:.2f} cores {REST_SECONDS:.0f} s after the last load")
 
 
 class Measuring:

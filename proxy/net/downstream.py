@@ -159,7 +159,7 @@ class Downstream(asyncio.Protocol):
             server.turn_left -= 1
             if self._pipelined or self._write_paused:
                 self._keep_for_later(data)  # `_requests` will be called, in the next turn or by `resume_writing`
-            elif server.turn_left < 0 and not server.new_turn():
+            elif server.turn_left < 0:
                 self._keep_for_later(data)
                 server.in_next_turn(self._requests)
             else:

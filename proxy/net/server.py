@@ -6,7 +6,6 @@ import asyncio
 import math
 import os
 import resource
-from collections import deque
 from email.utils import formatdate
 from heapq import nsmallest
 from ipaddress import ip_address, ip_network
@@ -28,13 +27,11 @@ TICK: Final = 0.25
 """Seconds between two looks at the deadlines. One pass over all connections costs less than a timer per request."""
 
 CLOSED_AT_LIMIT: Final = 16
-TURN_REQUESTS: Final = 64
-"""Requests that are begun in one turn of the event loop; what else was read waits for the next one, as bytes.
-
-libuv looks for more events up to 48 times, 1,024 at a time, before it turns: with 5,000 busy connections a turn took
-two seconds (measured with uvloop 0.23), in which no timer ran, and no connection to a backend was made. And what is
-written in a turn leaves at its end, so with 1,000 all were under way at a time: the backend waited for the end of each
-turn, and what the processor's caches had held of a request was gone when its response came."""
+TURN_REQUESTS: Final = 1024
+"""Reads of requests after which those of the same turn of the event loop are left to the next one. libuv looks for more
+events up to 48 times, 1,024 at a time, before it turns: with 5,000 busy connections a turn took two seconds (measured
+with uvloop 0.23), in which no timer ran, and no connection to a backend was made. They are counted over turns: it would
+cost something to see where a turn ends, and costs nothing to leave a request to the next one now and then."""
 REMEMBER_SECONDS: Final = 5.0
 """How long an idle connection remembers its last request's fields. Clients that repeat them at all do so soon."""
 MANY: Final = 1000
@@ -52,19 +49,18 @@ class Server:
     `time` and `date` are those of the last tick: good enough for deadlines, and free; `date_line` is the whole field.
     `remember_until` and `response_until` are the deadlines of what begins now. `byte_seconds` is the time that a byte
     of a slow body buys, `least_progress` what a slow reader must take in `timeouts.body`, `remember_seconds` how long
-    idle connections remember. `turn_left` is what is left of TURN_REQUESTS; below zero, and when no `new_turn` has
-    begun, requests are for `in_next_turn`.
+    idle connections remember. `turn_left` is what is left of TURN_REQUESTS; below zero, requests are for
+    `in_next_turn`.
 
     `now` is read before it is called, where that is for each request: a call of an attribute that is no method has the
     interpreter look through the class first.
     """
 
     __slots__ = (
-        "_accepted", "_clients", "_emptied", "_for_next_turn", "_id_format", "_id_start", "_log", "_none_idle_at",
-        "_own", "_request_ids", "_timer", "_trusted", "_turn_began", "_turn_ends", "apps", "byte_seconds", "date",
-        "date_line", "least_progress", "limits", "loop", "max_body", "max_fields", "max_head", "now",
-        "remember_seconds", "remember_until", "response_until", "router", "settings", "stopping", "time", "timeouts",
-        "turn_left",
+        "_accepted", "_clients", "_emptied", "_id_format", "_id_start", "_log", "_none_idle_at", "_own", "_request_ids",
+        "_timer", "_trusted", "_turn_ends", "apps", "byte_seconds", "date", "date_line", "least_progress", "limits",
+        "loop", "max_body", "max_fields", "max_head", "now", "remember_seconds", "remember_until", "response_until",
+        "router", "settings", "stopping", "time", "timeouts", "turn_left",
     )  # fmt: skip
 
     def __init__(
@@ -95,8 +91,6 @@ class Server:
         self.stopping = False
         self.turn_left = TURN_REQUESTS
         self._turn_ends = False
-        self._turn_began = loop.time()
-        self._for_next_turn: deque[Callable[[bytes], None]] = deque()
         self._clients: dict[Downstream, None] = {}  # in the order of their arrival
         self._look_at_clock()
         self._log = log
@@ -157,37 +151,15 @@ class Server:
         return bool(idle)
 
     def in_next_turn(self, begin: Callable[[bytes], None]) -> None:
-        """Calls `begin(b"")` when what else has come was read: TURN_REQUESTS of them in a turn, in their order."""
-        self._for_next_turn.append(begin)
-        if not self._turn_ends:
+        """Calls `begin(b"")` when what else has come was read. Connections go on in the order in which they ask."""
+        self.loop.call_soon(begin, b"")
+        if self.turn_left < 0 and not self._turn_ends:
             self._turn_ends = True
             self.loop.call_soon(self._next_turn)
 
-    def new_turn(self) -> bool:
-        """Whether this is another turn than that in which `turn_left` was set, which it then is anew.
-
-        The loop's time is that of the turn's begin, in milliseconds (libuv's uv_now), so turns that are shorter may
-        count as one. Nobody overtakes who waits.
-        """
-        now = self.loop.time()
-        if self._for_next_turn or now == self._turn_began:
-            return False
-        self._turn_began = now
-        self.turn_left = TURN_REQUESTS - 1
-        return True
-
     def _next_turn(self) -> None:
-        waiting = self._for_next_turn
-        begun = min(len(waiting), TURN_REQUESTS)
-        self._turn_began = self.loop.time()
-        self.turn_left = TURN_REQUESTS - begun
-        try:
-            for _ in range(begun):
-                waiting.popleft()(b"")
-        finally:
-            self._turn_ends = bool(waiting)
-            if waiting:
-                self.loop.call_soon(self._next_turn)
+        self._turn_ends = False
+        self.turn_left = TURN_REQUESTS
 
     def closed(self, client: Downstream) -> None:
         self._clients.pop(client, None)

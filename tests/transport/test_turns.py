@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from playbook import CLOSED, GET, delivered, forwarded, head
 
-from proxy.net import downstream, server
+from proxy.net import server
 
 if TYPE_CHECKING:
     from playbook import Peer, Site
@@ -38,65 +38,10 @@ def begun(site: Site) -> int:
     return site.app.snapshot()["slots"]["production"]["in_flight"]
 
 
-def all_begin(site: Site) -> None:
-    for _ in range(3):
-        site.settle()
-
-
 def test_only_so_many_are_begun_in_a_turn(site: Site, crowd: list[Peer]) -> None:
     assert begun(site) == AT_ONCE
-    site.loop.step()
-    assert begun(site) == 2 * AT_ONCE
-    site.loop.step()
-    assert begun(site) == len(crowd)
     site.settle()
-
-
-def test_who_comes_while_others_wait_is_begun_after_them(site: Site, crowd: list[Peer]) -> None:
-    site.loop.clock += 1
-    last = site.client()
-    came(last, head("GET /last HTTP/1.1", "Host: shop.test"))
-    assert begun(site) == AT_ONCE
-    all_begin(site)
-    assert site.backend.connections[-1].received().startswith(b"GET /last ")
-
-
-def test_in_a_new_turn_as_many_are_begun_as_in_the_first(site: Site, crowd: list[Peer]) -> None:
-    """The last turn had begun some, and nobody waits: who comes now waits for no other turn."""
-    all_begin(site)
-    site.loop.clock += 0.001
-    for _ in range(2 * AT_ONCE):
-        came(site.client(), GET)
-    assert begun(site) == len(crowd) + AT_ONCE
-
-
-def test_pipelined_requests_of_several_clients_go_on_in_turns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each asks for another turn while the next one waits already."""
-    monkeypatch.setattr(server, "TURN_REQUESTS", AT_ONCE)
-    site.server.turn_left = 0
-    many = 3 * downstream.PIPELINE_TURN
-    clients = [site.client() for _ in range(AT_ONCE)]
-    for client in clients:
-        came(client, head("OPTIONS * HTTP/1.1", "Host: shop.test", "Max-Forwards: 0") * many)
-    all_begin(site)
-    assert [client.received().count(b"HTTP/1.1 200 OK") for client in clients] == [many] * AT_ONCE
-
-
-def test_a_fault_in_one_request_keeps_no_other_from_its_turn(
-    site: Site, crowd: list[Peer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    claim = site.app.gate.claim
-    broken = iter((True,))
-
-    def claim_or_break(*arguments: Any) -> Any:
-        if next(broken, False):
-            raise ZeroDivisionError
-        return claim(*arguments)
-
-    monkeypatch.setattr(site.app.gate, "claim", claim_or_break)
-    all_begin(site)
-    assert begun(site) == len(crowd) - 1
-    assert "ZeroDivisionError" in site.loop.faults.pop()
+    assert begun(site) == len(crowd)
 
 
 def test_all_are_answered_in_the_order_in_which_they_came(site: Site, crowd: list[Peer]) -> None:
@@ -106,6 +51,15 @@ def test_all_are_answered_in_the_order_in_which_they_came(site: Site, crowd: lis
         connection << forwarded("GET / HTTP/1.1", "Host: shop.test", id=id)
         connection >> OK
         client << delivered("HTTP/1.1 200 OK", "Content-Length: 2", id=id) + b"ok"
+
+
+def test_the_next_turn_begins_as_many_at_once(site: Site, crowd: list[Peer]) -> None:
+    site.settle()
+    for connection in site.backend.connections:
+        connection >> OK
+    for client in crowd:
+        came(client)
+    assert begun(site) == AT_ONCE
 
 
 def test_what_comes_after_a_deferred_request_stays_behind_it(site: Site, crowd: list[Peer]) -> None:
@@ -150,7 +104,7 @@ def test_it_is_not_taken_for_idle(site: Site, crowd: list[Peer]) -> None:
     for client in deferred:
         client.wire.protocol.expired(site.loop.clock)
     site.server.stop()
-    all_begin(site)
+    site.settle()
     assert begun(site) == len(crowd)
     for connection in site.backend.connections:
         connection >> OK

@@ -115,7 +115,7 @@ def test_a_measurement_waits_until_what_was_loaded_before_has_come_to_rest() -> 
     pauses: list[float] = []
     measure.wait_for_rest(lambda: next(busy), pauses.append)
     assert pauses == [measure.REST_LOOK] * 3
-    with pytest.raises(servers.BenchError, match="still work"):
+    with pytest.raises(servers.BenchError, match=r"still use 2\.00 cores"):
         measure.wait_for_rest(iter(range(1000)).__next__, pauses.append)
     assert sum(pauses[3:]) == measure.REST_SECONDS
 
