@@ -120,10 +120,10 @@ def finish(process: subprocess.Popen[str], seconds: float) -> Load:
 
 
 def wait_for_rest(busy: Callable[[], float] = procfs.own_busy, pause: Callable[[float], None] = time.sleep) -> None:
-    """Returns when what the benchmark has started does nothing any more.
+    """Returns when what the benchmark has started is idle.
 
-    All servers share a core, and one that was overrun works on for up to a minute after its load has gone (the aiohttp
-    proxy, with 5,000 connections): half of that core was missing to the next. Raises BenchError after REST_SECONDS.
+    All servers share a core, and one that was overrun works on after its load has gone (the aiohttp proxy, with 5,000
+    connections): half of that core was missing to the next. Raises BenchError after REST_SECONDS.
     """
     used = 0.0
     for _ in range(round(REST_SECONDS / REST_LOOK)):

@@ -136,9 +136,8 @@ class Summary:
     """The rounds of one server under one work: medians, and the spread of the measure that counts.
 
     `cpu_low` and `cpu_high` are the least and the most CPU microseconds a request of any round, `cpu_by_round` that of
-    each by its number. `idle_kib` is KiB a
-    connection, for idle works alone, directly after the last request, and `settled_kib` some time later. `growth` is
-    bytes: the highest peak over the first round's start.
+    each by its number. `idle_kib` is KiB a connection, for idle works alone, directly after the last request, and
+    `settled_kib` some time later. `growth` is bytes: the highest peak over the first round's start.
     """
 
     work: str
